@@ -191,7 +191,9 @@ def default_data(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "toto"
 
 
-def load(data: str | None = None, overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+def load(
+    data: str | None = None, overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> Config:
     """The settings in force; see `explain` for where each comes from.
 
     Raises:

@@ -115,7 +115,7 @@ def _open(
 ) -> subprocess.Popen[bytes]:
     executable = argv[0] if "/" in argv[0] else tool(argv[0])
     try:
-        return subprocess.Popen(  # noqa: S603 - the one door
+        return subprocess.Popen(
             [executable, *argv[1:]],
             env=dict(env) if env is not None else environment(),
             cwd=cwd,
@@ -195,9 +195,19 @@ def run(
     out, err = _Kept(on_stdout, limit), _Kept(on_stderr, limit)
     given = subprocess.PIPE if isinstance(data, bytes) else (data if data is not None else subprocess.DEVNULL)
     child = _open(
-        argv, env=env, cwd=cwd, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        user=user, group=group, groups=None, umask=-1, pass_fds=(), with_parent=True,
-    )  # fmt: skip
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        user=user,
+        group=group,
+        groups=None,
+        umask=-1,
+        pass_fds=(),
+        with_parent=True,
+    )
     timed_out = False
     try:
         timed_out = not _pump(child, data if isinstance(data, bytes) else b"", out, err, began + timeout, stop)
@@ -225,7 +235,12 @@ def failure(result: Result, output: bytes, timeout: float) -> CommandFailed:
 
 
 def _pump(
-    child: subprocess.Popen[bytes], data: bytes, out: _Kept, err: _Kept, deadline: float, stop: Callable[[], bool] | None
+    child: subprocess.Popen[bytes],
+    data: bytes,
+    out: _Kept,
+    err: _Kept,
+    deadline: float,
+    stop: Callable[[], bool] | None,
 ) -> bool:
     """Move bytes until both streams are closed and the child has ended; False where the deadline came first."""
     left = memoryview(data)
@@ -260,9 +275,7 @@ def _pump(
     return True
 
 
-def _feed(
-    child: subprocess.Popen[bytes], selector: selectors.BaseSelector, left: memoryview[int]
-) -> memoryview[int]:
+def _feed(child: subprocess.Popen[bytes], selector: selectors.BaseSelector, left: memoryview[int]) -> memoryview[int]:
     assert child.stdin is not None  # noqa: S101 - registered only where it is a pipe
     try:
         left = left[os.write(child.stdin.fileno(), left[:65536]) :] if left else left
@@ -299,10 +312,19 @@ def started(
         ToolMissing: The program is not installed.
     """
     child = _open(
-        argv, env=env, cwd=cwd, stdin=stdin or subprocess.DEVNULL, stdout=output or subprocess.DEVNULL,
-        stderr=subprocess.STDOUT if output else subprocess.DEVNULL, user=user, group=group, groups=groups,
-        umask=umask, pass_fds=pass_fds, with_parent=True,
-    )  # fmt: skip
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL,
+        stderr=subprocess.STDOUT if output else subprocess.DEVNULL,
+        user=user,
+        group=group,
+        groups=groups,
+        umask=umask,
+        pass_fds=pass_fds,
+        with_parent=True,
+    )
     try:
         yield child
     finally:

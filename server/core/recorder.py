@@ -10,7 +10,8 @@ from server.core.states import StageName
 
 class StageLog(Protocol):
     """Given to every stage. The pipeline turns what is raised out of a stage into its state: `Refused` is `failed`,
-    `Trouble` is `error`; a stage that returns has passed."""
+    `Trouble` is `error`; a stage that returns has passed.
+    """
 
     @property
     def stage(self) -> StageName:

@@ -95,9 +95,15 @@ class Ssh:
             CommandFailed: It did not end with 0, and `check` was set.
         """
         return process.run(
-            self.argv(command), timeout=timeout, data=data, on_stdout=on_stdout, on_stderr=on_stderr, check=check,
-            limit=limit, stop=stop,
-        )  # fmt: skip
+            self.argv(command),
+            timeout=timeout,
+            data=data,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
+            check=check,
+            limit=limit,
+            stop=stop,
+        )
 
     def close(self) -> None:
         """End a shared connection, if there is one."""
@@ -109,7 +115,7 @@ class Ssh:
 @contextlib.contextmanager
 def control_folder() -> Iterator[Path]:
     """A short-named private folder for a control socket (a unix socket's path holds 107 bytes)."""
-    folder = Path(tempfile.mkdtemp(prefix="toto-", dir="/tmp"))  # noqa: S108 - mkdtemp is private, and short is needed
+    folder = Path(tempfile.mkdtemp(prefix="toto-", dir="/tmp"))
     try:
         yield folder
     finally:
