@@ -33,7 +33,6 @@ class Events:
             return
         try:
             with contextlib.suppress(UnicodeError):
-                entry: dict[str | bytes, str | int] = {"kind": kind, **fields}
-                self._client.xadd(STREAM, entry, maxlen=LENGTH, approximate=True)  # type: ignore[arg-type]
+                self._client.xadd(STREAM, {"kind": kind, **fields}, maxlen=LENGTH, approximate=True)  # type: ignore[dict-item]
         except (redis.RedisError, OSError):
             self._quiet_until = time.monotonic() + QUIET_SECONDS

@@ -157,3 +157,16 @@ class Force(StrEnum):
     UNREHEARSED = "unrehearsed"
     OVER_DRIFT = "over-drift"
     ONE_WAY = "one-way"
+
+
+def stages_for(action: Action) -> tuple[StageName, ...]:
+    """The stages that a run of this action goes through, `rollback` and its check apart."""
+    match action:
+        case Action.DEPLOY:
+            return (*REHEARSAL_STAGES, *DEPLOY_STAGES)
+        case Action.TEST:
+            return (*REHEARSAL_STAGES, StageName.SMOKE, StageName.POST_SWITCH)
+        case Action.REHEARSE | Action.HELD:
+            return REHEARSAL_STAGES
+        case Action.NONE:
+            return ()

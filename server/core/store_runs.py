@@ -71,17 +71,19 @@ class RunStore(StoreBase):
         """Keep a push's plan and make its runs, all or nothing, once.
 
         Each row comes with the fields of its run (None where nothing is to do) and that run's stages. Older waiting runs
-        of the same host are superseded. Returns False where the push was planned already.
+        of the same host and ref are superseded. Returns False where the push was planned already.
         """
         with self.write() as connection:
-            state = connection.execute(select(t.pushes.c.state).where(t.pushes.c.id == push_id)).scalar()
-            if state != "received":
+            push = connection.execute(select(t.pushes).where(t.pushes.c.id == push_id)).mappings().first()
+            if push is None or push["state"] != "received":
                 return False
             for row, fields, stages in rows:
                 run_id = None
                 if fields is not None:
                     run_id = self._insert_run(connection, stages, {**fields, "push": push_id})
-                    self._supersede(connection, row.host, run_id)
+                    self._supersede(connection, row.host, push["ref"], f"superseded by run {run_id}", before=run_id)
+                elif not row.changed:
+                    self._supersede(connection, row.host, push["ref"], f"superseded by push {push_id}")
                 connection.execute(
                     insert(t.plan_rows).values(
                         push=push_id,
@@ -97,20 +99,17 @@ class RunStore(StoreBase):
             connection.execute(update(t.pushes).where(t.pushes.c.id == push_id).values(state="planned"))
         return True
 
-    def supersede(self, host: str, newer: str) -> None:
-        """Older waiting runs of a host end as superseded by `newer`; rollbacks and verifications keep their place."""
-        with self.write() as connection:
-            self._supersede(connection, host, int(newer))
-
-    def _supersede(self, connection: Any, host: str, newer: int) -> None:
-        older = (
+    def _supersede(self, connection: Any, host: str, ref: str, reason: str, before: int | None = None) -> None:
+        """End a host's older waiting runs of the same ref; what a person asked for keeps its place."""
+        older = [
             t.runs.c.host == host,
-            t.runs.c.id < newer,
+            t.runs.c.ref == ref,
             t.runs.c.state == RunState.WAITING.value,
-            t.runs.c.cause.not_in([Cause.ROLLBACK.value, Cause.VERIFY.value]),
-        )
+            t.runs.c.cause == Cause.PUSH.value,
+        ]
+        if before is not None:
+            older.append(t.runs.c.id < before)
         ids = list(connection.execute(select(t.runs.c.id).where(*older)).scalars())
-        reason = f"superseded by run {newer}"
         connection.execute(
             update(t.runs)
             .where(t.runs.c.id.in_(ids))
@@ -209,7 +208,7 @@ class RunStore(StoreBase):
         run = self.run(run_id)
         if run is None or run.state.final:
             return False
-        this = (t.runs.c.id == int(run_id), t.runs.c.state == RunState.WAITING.value, t.runs.c.phase != "deploying")
+        this = (t.runs.c.id == int(run_id), t.runs.c.state == RunState.WAITING.value)
         with self.write() as connection:
             connection.execute(update(t.runs).where(t.runs.c.id == int(run_id)).values(cancel=True))
             ended = connection.execute(
