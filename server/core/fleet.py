@@ -80,7 +80,7 @@ def evaluate(tree: Tree, fleet: Fleet, name: str) -> DebianHost:
             mend='use backend = "debian", or wait for a toto that builds it',
         )
     reader = Reader(tree)
-    found = fleet_debian.evaluate(reader, fleet, host)
+    found = fleet_debian.evaluate(reader, name, host.config, fleet.sources)
     if found is None:
         raise FleetFaults(tuple(reader.faults))
     return found
@@ -89,33 +89,36 @@ def evaluate(tree: Tree, fleet: Fleet, name: str) -> DebianHost:
 def check(tree: Tree) -> Checked:
     """All faults of all files of the fleet together; raises nothing for them."""
     reader = Reader(tree)
-    fleet, names = _load(reader)
+    fleet, configs = _load(reader)
+    sound = {host.name for host in fleet.hosts} if fleet else set()
     hosts = {}
-    if fleet is not None:
-        for host in fleet.hosts:
-            if host.backend is Backend.DEBIAN and (found := fleet_debian.evaluate(reader, fleet, host)):
-                hosts[host.name] = found
-    return Checked(fleet, hosts, tuple(sorted(reader.faults)), frozenset(reader.described), names)
+    for name, config_path in configs.items():
+        # A host whose entry has a fault is evaluated all the same: the faults of its own files are told with it.
+        if config_path is not None:
+            found = fleet_debian.evaluate(reader, name, config_path, fleet.sources if fleet else ())
+            if found is not None and name in sound:
+                hosts[name] = found
+    return Checked(fleet, hosts, tuple(sorted(reader.faults)), frozenset(reader.described), tuple(configs))
 
 
-def _load(reader: Reader) -> tuple[Fleet | None, tuple[str, ...]]:
-    """As much of the fleet as can be read, and all names of hosts; faults are the reader's."""
+def _load(reader: Reader) -> tuple[Fleet | None, dict[str, str | None]]:
+    """As much of the fleet as can be read, and for every name of a host its Debian file; faults are the reader's."""
     reader.described.add(FLEET)
     entry = reader.tree.entries.get(FLEET)
     if entry is None:
         reader.fault(FLEET, 0, "is missing at the root of the repository; it names the fleet's hosts")
-        return None, ()
+        return None, {}
     if entry.mode not in (FILE, EXECUTABLE):
         reader.fault(FLEET, 0, "is no plain file; a link cannot stand in for it")
-        return None, ()
+        return None, {}
     document = reader.document(FLEET)
     if document is None:
-        return None, ()
+        return None, {}
     top = Section(reader, document)
     top.known("fleet", "defaults", "hosts")
     name, sources = _fleet_section(top)
-    hosts, names = _hosts(reader, document, top)
-    return Fleet(name, hosts, sources), names
+    hosts, configs = _hosts(reader, document, top)
+    return Fleet(name, hosts, sources), configs
 
 
 def _fleet_section(top: Section) -> tuple[str, tuple[str, ...]]:
@@ -131,19 +134,26 @@ def _fleet_section(top: Section) -> tuple[str, tuple[str, ...]]:
     return name, tuple(source for source, _ in section.values("sources", values.source))
 
 
-def _hosts(reader: Reader, document: Document, top: Section) -> tuple[tuple[HostEntry, ...], tuple[str, ...]]:
+def _hosts(
+    reader: Reader, document: Document, top: Section
+) -> tuple[tuple[HostEntry, ...], dict[str, str | None]]:
     defaults = top.section("defaults") or Section(reader, Document(document.path))
     said = _host_keys(defaults)
-    hosts, names = [], []
+    hosts: list[HostEntry] = []
+    configs: dict[str, str | None] = {}
     for name, section in top.sections("hosts"):
-        names.append(name)
-        if len(names) > MOST_HOSTS:
+        if len(configs) == MOST_HOSTS:
             section.fault(f"more than {MOST_HOSTS} hosts in one fleet; make a second one")
             break
-        host = _host(reader, name, section, defaults, said)
-        if host is not None:
-            hosts.append(host)
-    return tuple(hosts), tuple(names)
+        configs[name] = None
+        before = reader.met
+        if (merged := _host(reader, name, section, defaults, said)) is None:
+            continue
+        if merged.get("backend") is Backend.DEBIAN:
+            configs[name] = merged["config"]
+        if reader.met == before and merged["config"] is not None:
+            hosts.append(HostEntry(name=name, line=section.line(), **merged))
+    return tuple(hosts), configs
 
 
 def _host_keys(section: Section) -> dict[str, Any]:
@@ -203,8 +213,8 @@ def _amount(given: object, reading: Callable[[Any], Any]) -> Any:
 
 def _host(
     reader: Reader, name: str, section: Section, defaults: Section, said: Mapping[str, Any]
-) -> HostEntry | None:
-    before = reader.met
+) -> dict[str, Any] | None:
+    """The merged keys of one host, its file under `config`; None where its very name is a fault."""
     try:
         values.host_name(name)
     except ValueError as error:
@@ -217,12 +227,9 @@ def _host(
     for key, hint in (("backend", '"debian" or "nixos"'), ("address", "its host name or IP address")):
         if not section.has(key) and not defaults.has(key):
             section.fault(f"{section.title} has no {key}; write {key} = {hint}")
-    if "backend" in merged:
-        given = section if section.has("config") else defaults
-        merged["config"] = _config(reader, name, merged, section, given)
-    if reader.met > before or merged.get("config") is None:
-        return None
-    return HostEntry(name=name, line=section.line(), **merged)
+    given = section if section.has("config") else defaults
+    merged["config"] = _config(reader, name, merged, section, given) if "backend" in merged else None
+    return merged
 
 
 def _config(reader: Reader, name: str, merged: Mapping[str, Any], section: Section, given: Section) -> str | None:

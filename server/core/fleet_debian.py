@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from server.core import fleet_values as values
-from server.core.definition import DebianHost, FileEntry, Fleet, HostEntry, Requirement
+from server.core.definition import DebianHost, FileEntry, Requirement
 from server.core.fleet_reader import Reader, Section
 from server.core.fleet_values import show
 from server.core.tree import EXECUTABLE
@@ -32,23 +32,23 @@ class _Sum:
     read: set[str] = field(default_factory=set)
 
 
-def evaluate(reader: Reader, fleet: Fleet, host: HostEntry) -> DebianHost | None:
+def evaluate(reader: Reader, name: str, config: str, sources: tuple[str, ...]) -> DebianHost | None:
     """The host's definition; None where there are faults, which the reader holds then."""
     before = reader.met
     total = _Sum()
-    _add(reader, total, host.config, ())
+    _add(reader, total, config, ())
     if total.suite is None and reader.met == before:
-        reader.fault(host.config, 0, 'no suite; write suite = "bookworm", here or in an included file')
-    _check_files(reader, total, host.config)
+        reader.fault(config, 0, 'no suite; write suite = "bookworm", here or in an included file')
+    _check_files(reader, total, config)
     if total.suite is None or reader.met > before:
         return None
     return DebianHost(
-        name=host.name,
+        name=name,
         suite=total.suite,
         packages=tuple(sorted(total.packages.values(), key=str)),
         files=tuple(entry for _, (entry, _, _) in sorted(total.files.items())),
         enable=tuple(sorted(total.enable)),
-        sources=tuple(source.replace("{suite}", total.suite) for source in fleet.sources),
+        sources=tuple(source.replace("{suite}", total.suite) for source in sources),
     )
 
 

@@ -100,8 +100,9 @@ class Reader:
                 done.pop()
                 continue
             path = "/".join([*done, part])
-            self.described.add(path)
             entry = self.tree.entries.get(path)
+            if not todo or (entry is not None and entry.mode == LINK):
+                self.described.add(path)
             if entry is None or entry.mode in (FILE, EXECUTABLE):
                 done.append(part)
             elif entry.mode == LINK:
@@ -212,7 +213,7 @@ class Section:
     ) -> Value | None:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             given = _KINDS.get(type(value), "something else")
-            self.fault(f"{self.place(str(key[0]))} wants {_KINDS[kind]}, not {given}", *key)
+            self.fault(f"{self.place(str(key[0]))}: wants {_KINDS[kind]}, not {given}", *key)
             return None
         try:
             return check(value)

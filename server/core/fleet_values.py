@@ -195,7 +195,7 @@ def target_path(text: str) -> PurePosixPath:
     if not text.isprintable() or len(text.encode()) > 1024:
         raise ValueError(f"{show(text)} is no path: it has control characters or is too long")
     if not text.startswith("/") or text.startswith("//") or str(path) != text or ".." in path.parts or text == "/":
-        raise ValueError(f'{show(text)} is no path on a host: write it from "/", without "..", "//" or a "/" at the end')
+        raise ValueError(f'{show(text)} is no path on a host: write it from "/", without "..", "//" and a last "/"')
     for place in FORBIDDEN:
         if path.is_relative_to(place):
             raise ValueError(f"{show(text)}: a fleet puts nothing into {place}")
