@@ -121,6 +121,23 @@ def read_log(config: Config, run_id: str, stage: StageName, offset: int = 0, lim
     return LogPiece(b"", 0, 0)
 
 
+def log_length(config: Config, run_id: str, stage: StageName) -> int:
+    """How long a stage's log is now, uncompressed; 0 where there is none."""
+    plain = log_path(config, run_id, stage)
+    for _ in range(2):  # the file may be compressed between the two looks
+        try:
+            return plain.stat().st_size
+        except FileNotFoundError:
+            pass
+        try:
+            with Path(f"{plain}.gz").open("rb") as packed:  # RFC 1952: the last four bytes are the length
+                packed.seek(-4, os.SEEK_END)
+                return int.from_bytes(packed.read(4), "little")
+        except FileNotFoundError:
+            continue
+    return 0
+
+
 def compress(config: Config, run_id: str) -> None:
     """Pack the logs of a run that has ended."""
     for plain in run_folder(config, run_id).glob("*.log"):
