@@ -111,7 +111,7 @@ def _check_branch(said: _Said, update: Update, deployed: str, repo_path: Path) -
     """Check the fleet of one branch; the paths that its description is made of."""
     files = repos.tree(repo_path, update.new)
     if fleet.FLEET not in files.entries and update.name != deployed:
-        said.lines.append(f"toto: {update.name} has no {fleet.FLEET}, so it is no fleet and nothing is planned for it")
+        # No fleet, and none is wanted of such a branch; post-receive says so.
         return {fleet.FLEET}
     checked = fleet.check(files)
     wrong, hints = suite.faults(files, checked.names)

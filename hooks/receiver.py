@@ -114,11 +114,13 @@ class Receiver:
     def repair_from_refs(self, *, settle: float = SETTLE) -> int:
         """Make up a push for each branch that no push explains (its hook died, or power was cut); how many.
 
-        A branch counts only when it was found so twice, `settle` seconds apart.
+        What waits in the spool is received first. A branch counts only when it was found so twice, `settle` seconds
+        apart; with 0 it counts at once, which is sound only where nobody pushes meanwhile.
 
         Raises:
             Trouble: A repository, the database or Redis could not be read.
         """
+        self.drain()
         now = time.monotonic()
         seen: dict[tuple[str, str, str], float] = {}
         made = 0

@@ -34,6 +34,8 @@ _BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$
 SETTINGS = {
     # Group-writable whatever the pusher's umask is, so that root and the group push by path.
     "core.sharedRepository": "group",
+    # `git init --shared` forbids them; on a fleet's branch they are allowed, and told (post-receive).
+    "receive.denyNonFastForwards": "false",
     # Without it git refuses `git push -o toto.skip`.
     "receive.advertisePushOptions": "true",
     # What a forced push leaves behind stays reachable for a while, for a rebuild of what still runs.
