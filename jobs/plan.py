@@ -9,7 +9,6 @@ from typing import Any
 from host_tests import suite
 from jobs.decide import Known, decide
 from server.core import fleet, repos
-from server.core.config import Config
 from server.core.definition import Fleet, HostEntry
 from server.core.errors import FleetFaults, Refused, UsageFault
 from server.core.events import Events
@@ -94,7 +93,7 @@ def plan_against(tree: Tree, other: Tree) -> list[PlanRow]:
     return rows
 
 
-def plan_push(config: Config, store: Store, events: Events, push_id: str) -> list[str]:
+def plan_push(store: Store, events: Events, push_id: str) -> list[str]:
     """Plan one push and make its runs, once; a second call changes nothing. Returns the hosts that have runs.
 
     A fault in the plan itself becomes the push's state, so that nobody waits for ever.

@@ -1,0 +1,1 @@
+"""What the commands do, by kind: `server.cli` parses and calls them."""

@@ -1,0 +1,182 @@
+"""Commands that set toto up and keep it going."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+from server import up as embedded
+from server.core import fleet, people, privileges, repos
+from server.core.config import Config
+from server.core.errors import Refused, UsageFault
+from server.core.store import Store
+
+LONG_ENOUGH = 8
+"""Characters of an administrator's password (NIST SP 800-63B asks for 8 at the least)."""
+
+
+def tell(sentence: str) -> None:
+    """A line for whoever watches, at once."""
+    print(sentence, flush=True)
+
+
+def up(config: Config, _arguments: argparse.Namespace) -> int:
+    """`toto up`."""
+    if not _has_administrator(config):
+        tell("no administrator yet: `toto init` makes one, who may press the buttons")
+    embedded.up(config, tell)
+    return 0
+
+
+def _has_administrator(config: Config) -> bool:
+    if not config.database and not (config.data / "toto.db").exists():
+        return False
+    store = Store(config)
+    try:
+        return bool(store.users())
+    finally:
+        store.close()
+
+
+def init(config: Config, arguments: argparse.Namespace) -> int:
+    """`toto init`: keys, and the first administrator; nothing that is there is changed without being asked for."""
+    from deploy import signing
+
+    prepare(config)
+    name, password = _answers(arguments.answers) if arguments.answers else _ask()
+    store = Store(config)
+    people.set_password(store, name, password, "administrator")
+    store.add_act(embedded.whoami(), "init", name)
+    store.close()
+    signing.make_keys(config)
+    privileges.prepare(config)
+    tell(f"administrator {name}; keys in {config.folder('keys')}")
+    return 0
+
+
+def prepare(config: Config) -> None:
+    """The data folder and, for root, the users it belongs to."""
+    if os.geteuid() == 0:
+        privileges.make_users()
+    privileges.prepare(config)
+
+
+def _answers(path: str) -> tuple[str, str]:
+    try:
+        given = tomllib.loads(Path(path).read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageFault(f"cannot be read: {error}", where=path) from error
+    unknown = set(given) - {"user", "password", "password_file"}
+    if unknown:
+        raise UsageFault(f'unknown key "{sorted(unknown)[0]}"', where=path, mend="known: user, password, password_file")
+    name, password = str(given.get("user") or ""), str(given.get("password") or "")
+    if "password_file" in given:
+        password = Path(path).parent.joinpath(str(given["password_file"])).read_text().strip()
+    return _valid(name, password, path)
+
+
+def _ask() -> tuple[str, str]:
+    if not sys.stdin.isatty():
+        raise UsageFault(
+            "there is no terminal to ask on", mend="`toto init --answers FILE` with user and password_file"
+        )
+    name = input("Administrator's name: ").strip()
+    password = getpass.getpass("Password: ")
+    if password != getpass.getpass("Again: "):
+        raise UsageFault("the two passwords differ")
+    return _valid(name, password, "")
+
+
+def _valid(name: str, password: str, where: str) -> tuple[str, str]:
+    if not name or not name.isprintable() or len(name) > 64:
+        raise UsageFault("the administrator wants a name of up to 64 characters", where=where, mend="give `user`")
+    if len(password) < LONG_ENOUGH:
+        raise UsageFault(f"the password wants {LONG_ENOUGH} characters or more", where=where)
+    return name, password
+
+
+def repo_add(config: Config, arguments: argparse.Namespace) -> int:
+    """`toto repo add NAME`: prints the line for `git remote add`."""
+    from hooks.install import add_repository
+
+    prepare(config)
+    store = Store(config)
+    known = store.repo(arguments.name)
+    branch = arguments.branch or (known.branch if known else "main")
+    path = add_repository(config, arguments.name, branch, store)
+    store.add_act(embedded.whoami(), "repo add", arguments.name, None, branch=branch)
+    store.close()
+    privileges.prepare(config)
+    tell(f"git remote add toto {path}")
+    return 0
+
+
+def host_enrol(config: Config, arguments: argparse.Namespace) -> int:
+    """`toto host enrol NAME`: prints what the target needs, as one line to run there; pins its host key."""
+    from deploy import enrol
+
+    store = Store(config)
+    host = store.host(arguments.name)
+    repo = store.repo(host.repo) if host else None
+    entry = None
+    if host is not None and repo is not None:
+        tree = repos.tree(Path(repo.path), repos.resolve(Path(repo.path), repo.branch))
+        entry = fleet.load(tree).host(arguments.name)
+    for each in store.repos() if entry is None else []:
+        if repos.heads(Path(each.path)).get(each.branch):
+            tree = repos.tree(Path(each.path), repos.resolve(Path(each.path), each.branch))
+            found = fleet.load(tree)
+            if (entry := found.host(arguments.name)) is not None:
+                repo = each
+                break
+    if entry is None or repo is None:
+        raise UsageFault(f"no fleet here has a host {arguments.name}", mend="push a fleet.toml that names it first")
+    prepare(config)
+    print(enrol.enrol_script(config, entry))
+    privileges.prepare(config)
+    if arguments.no_pin or entry.host_key:
+        return 0
+    key = enrol.pin(config, entry)
+    if not arguments.yes and not _agreed(f"{entry.address} shows {key.fingerprint}; pin it?"):
+        raise Refused("the host key was not pinned", mend="compare it on the target, and say --yes")
+    store.put_host(entry.name, repo.name, entry.backend, host_key=key.line, address=entry.address)
+    store.add_act(embedded.whoami(), "pin host key", entry.name, None, fingerprint=key.fingerprint)
+    print(f"pinned {key.fingerprint} for {entry.name}", file=sys.stderr)
+    return 0
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def worker(config: Config, arguments: argparse.Namespace) -> int:
+    """`toto worker QUEUE`."""
+    from jobs.worker import work
+
+    work(config, arguments.queues, burst=arguments.burst)
+    return 0
+
+
+def reconcile(config: Config, arguments: argparse.Namespace) -> int:
+    """`toto reconcile`: once; with --follow until told to stop."""
+    embedded.keep(config, tell, once=not arguments.follow)
+    return 0
+
+
+def hook_pre_receive(config: Config, _arguments: argparse.Namespace) -> int:
+    """The second half of the pre-receive hook: git's lines on standard input, the repository in GIT_DIR."""
+    from hooks.check import pre_receive
+
+    count = int(os.environ.get("GIT_PUSH_OPTION_COUNT", "0") or 0)
+    options = [os.environ.get(f"GIT_PUSH_OPTION_{number}", "") for number in range(count)]
+    repo = Path(os.environ.get("GIT_DIR", ".")).absolute()
+    said, code = pre_receive(config, repo, sys.stdin.read().splitlines(), options)
+    for line in said:
+        print(line, file=sys.stderr)
+    return code
