@@ -1,0 +1,3 @@
+#!/bin/sh
+. "$TOTO_LIB/tap.sh"
+is "$(redis-cli ping)" PONG "redis answers"
