@@ -234,7 +234,7 @@ def _host(
 
 def _config(reader: Reader, name: str, merged: Mapping[str, Any], section: Section, given: Section) -> str | None:
     """The host's own file, or for a flake the flake; None where it is missing, which is a fault."""
-    if wanted := merged.get("config"):
+    if (wanted := merged.get("config")) is not None:
         return given.value("config", str, lambda _: reader.find(FLEET, wanted))
     debian = merged["backend"] is Backend.DEBIAN
     choices = [f"hosts/{name}.toml"] if debian else [f"hosts/{name}.nix", "flake.nix"]

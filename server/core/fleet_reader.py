@@ -211,7 +211,7 @@ class Section:
     def _checked(
         self, value: object, kind: type[Kind], check: Callable[[Kind], Value], *key: str | int
     ) -> Value | None:
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
             given = _KINDS.get(type(value), "something else")
             self.fault(f"{self.place(str(key[0]))}: wants {_KINDS[kind]}, not {given}", *key)
             return None

@@ -98,7 +98,7 @@ def _syntax(path: str, text: str, message: str) -> Fault:
 def lines(text: str) -> dict[Key, int]:
     """Line of each key path in `text`, which tomllib has accepted and whose line ends are plain newlines.
 
-    A table's line is that of its header; a table that only others imply has none.
+    A table's line is that of its header; one that has none has the line of the first header that implies it.
     """
     return _Walk(text).document()
 
@@ -111,6 +111,7 @@ class _Walk:
         self.at = 0
         self.line = 1
         self.found: dict[Key, int] = {}
+        self.implied: dict[Key, int] = {}
         self.arrays: dict[Key, int] = {}
 
     def document(self) -> dict[Key, int]:
@@ -124,7 +125,7 @@ class _Walk:
             else:
                 self.pair(table)
             self.skip(_SPACE)
-        return self.found
+        return {**self.implied, **self.found}
 
     def skip(self, pattern: re.Pattern[str]) -> str:
         """Move over what `pattern` matches here, and count the lines in it."""
@@ -158,6 +159,7 @@ class _Walk:
         """The path of a dotted name below a table: inside an array of tables it means the array's newest."""
         for name in names:
             table = (*table, name)
+            self.implied.setdefault(table, self.line)
             if table in self.arrays:
                 table = (*table, self.arrays[table])
         return table
