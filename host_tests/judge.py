@@ -7,15 +7,13 @@ subtests, diagnostics, bail-out, exit code, time-out.
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-
-import yaml
 
 from host_tests.tap_document import MAX_PROBLEMS, Check, Document
 from host_tests.tap_lines import LINE_LIMIT, TapLines, clean
+from host_tests.verdict import Verdict, ended_early, exit_problem
+from host_tests.yaml_block import Block, yaml_fault
 
 __all__ = ["Check", "Judge", "Verdict", "judge"]
 
@@ -34,51 +32,6 @@ _CANDIDATE = re.compile(
 )
 _SUBTEST = re.compile(r"#\s*Subtest(?:(?::\s*|\s+-\s+)(?P<name>.*))?$")
 _PRAGMA = re.compile(r"pragma\s+([+-])([\w-]+)$")
-_PLAIN_YAML = re.compile(r"(?:[A-Za-z_][\w-]*:(?: +[\w./][\w ./@%+()=-]*)?\n)+")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a TAP output proves.
-
-    Attributes:
-        ok: Whether it is evidence that all is well.
-        planned: Number of the plan; None without one.
-        passed: Top-level points that are ok, without a directive; `failed`, `skipped` and `todo` count the others.
-        bailed_out: Whether it said `Bail out!`, with `bail_out_reason`.
-        problems: Sentences on the output itself (no plan, exit code, time-out, …); failed checks are not repeated here.
-            A malformed YAML block is a problem that leaves `ok` as it is.
-        checks: Top-level points, with their subtests.
-        skip_all: Reason of a plan `1..0 # SKIP reason`; None otherwise.
-    """
-
-    ok: bool
-    planned: int | None
-    passed: int
-    failed: int
-    skipped: int
-    todo: int
-    bailed_out: bool
-    problems: tuple[str, ...]
-    checks: tuple[Check, ...]
-    bail_out_reason: str | None = None
-    skip_all: str | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The fields of DESIGN's `judge`, and `bail_out_reason`."""
-        return {
-            "ok": self.ok,
-            "planned": self.planned,
-            "passed": self.passed,
-            "failed": self.failed,
-            "skipped": self.skipped,
-            "todo": self.todo,
-            "bailed_out": self.bailed_out,
-            "bail_out_reason": self.bail_out_reason,
-            "problems": list(self.problems),
-            "checks": [check.to_json() for check in self.checks],
-        }
 
 
 def judge(data: bytes, exit_code: int = 0) -> Verdict:
@@ -110,16 +63,6 @@ class _Point:
         )
 
 
-@dataclass(slots=True)
-class _Block:
-    """A YAML block that is being read."""
-
-    indent: int
-    line: int
-    lines: list[str] = field(default_factory=list)
-    size: int = 0
-
-
 class Judge:
     """Reads an output piece by piece and judges it.
 
@@ -133,7 +76,7 @@ class Judge:
         self._parser = TapLines()
         self._stack = [Document()]
         self._open: _Point | None = None
-        self._block: _Block | None = None
+        self._block: Block | None = None
         self._partial = bytearray()
         self._long = False
         self._line = 0
@@ -208,7 +151,7 @@ class Judge:
         if not body:
             return
         if body == "---" and self._open is not None and indent > self._open.home.indent:
-            self._block = _Block(indent, self._line)
+            self._block = Block(indent, self._line)
             return
         line = self._parser.parse_line(body)
         match line.category:
@@ -383,7 +326,7 @@ class Judge:
         assert block is not None  # noqa: S101 - asked for inside a block only
         text = "\n".join(block.lines) + "\n"
         whole = block.size <= DIAGNOSTICS
-        if (fault := fault or (_yaml_fault(text) if whole else None)) is not None:
+        if (fault := fault or (yaml_fault(text) if whole else None)) is not None:
             self._remark(f"line {block.line}: malformed YAML block: {fault}")
         for line in block.lines:
             self._add(line)
@@ -432,7 +375,7 @@ class Judge:
             self._end_block("it does not end with `...`")
         self._seal()
         root = self._stack[0]
-        ended = _ended_early(self._bail, exit_code, timed_out, output_cut, root)
+        ended = ended_early(self._bail, exit_code, timed_out, output_cut, root)
         while len(self._stack) > 1:
             self._close()
         if not ended:
@@ -442,7 +385,7 @@ class Judge:
                 if child.failed:
                     root.say(f"{child.title} had not ended when {child.first_failure} failed")
         root.problems[:0] = ended
-        if not timed_out and not output_cut and (said := _exit_problem(exit_code, root)):
+        if not timed_out and not output_cut and (said := exit_problem(exit_code, root)):
             root.say(said)
         return Verdict(
             ok=not root.bad,
@@ -457,50 +400,3 @@ class Judge:
             bail_out_reason=self._bail or None,
             skip_all=root.skip_all,
         )
-
-
-def _ended_early(
-    bail: str | None, exit_code: int | None, timed_out: bool, output_cut: bool, root: Document
-) -> list[str]:
-    """Why the output is not whole, if so; then a short plan is no news."""
-    after = f"after {root.count} of {root.planned} checks" if root.planned else f"after {root.count} checks, without a plan"
-    said = []
-    if bail is not None:
-        said.append(f"bailed out: {bail}" if bail else "bailed out, without a reason")
-    if timed_out:
-        said.append(f"did not end in time and was killed, {after}")
-    if output_cut:
-        said.append(f"printed more than it may and was killed, {after}")
-    if exit_code is None and not said:
-        said.append(f"its end was not seen, {after}")
-    return said
-
-
-def _exit_problem(code: int | None, root: Document) -> str | None:
-    """A sentence on a bad exit code; failed checks explain a small one by themselves."""
-    if not code or (root.failed and 0 < code < 126):
-        return None
-    if code == 126:
-        return "could not be executed (exit code 126)"
-    if code == 127:
-        return "a command was not found (exit code 127): the test's interpreter, or what it called last"
-    number = -code if code < 0 else code - 128
-    if number in {int(known) for known in signal.Signals}:
-        return f"was ended by {signal.Signals(number).name} (exit code {code})"
-    return f"ended with exit code {code}" + ("" if root.bad else ", though no check failed")
-
-
-@lru_cache(maxsize=256)
-def _yaml_fault(text: str) -> str | None:
-    """What is wrong with a YAML text, if anything; the usual flat block is known to be good without parsing it."""
-    if _PLAIN_YAML.fullmatch(text):
-        return None
-    try:
-        for _ in yaml.parse(text, Loader=_LOADER):
-            pass
-    except yaml.MarkedYAMLError as error:
-        place = f" (its line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        return f"{error.problem or 'not YAML'}{place}"
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        return " ".join(str(error).split())[:200] or "not YAML"
-    return None

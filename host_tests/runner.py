@@ -1,6 +1,6 @@
 """Runs a stage's tests somewhere else, and judges them while they run.
 
-The far side is `lib/run-tests`, in a VM or on a target alike; the caller's `run` knows how to reach it (`server.core.ssh`).
+The far side is `lib/run-tests`, in a VM or on a target alike; the caller's `run` (`server.core.ssh`) reaches it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from host_tests.frames import Begin, Demultiplexer, Done, End, Frame
-from host_tests.judge import Check, Judge, Verdict
+from host_tests.judge import Judge
 from host_tests.judge_command import summary
+from host_tests.tap_document import Check
+from host_tests.verdict import Verdict
 from server.core.errors import ChecksFailed, Trouble, VmTrouble
 from server.core.model import CheckRow, Counts
 from server.core.process import Result
@@ -271,7 +273,7 @@ class _Reader:
                 )
             )  # fmt: skip
             if self._rows == MAX_ROWS:
-                self._log.line(f"{MAX_ROWS} checks are recorded; from here on the failed ones alone, and all in this log")
+                self._log.line(f"{MAX_ROWS} checks are recorded; from here on the failed ones alone (this log has all)")
         self._number += 1
         if check.depth == 0:
             kind = {"skip": "skipped", "todo": "todo"}.get(check.directive or "", "passed" if check.ok else "failed")

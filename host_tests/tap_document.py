@@ -168,15 +168,16 @@ class Document:
             said = "a plan is missing" if self.count else "no TAP: neither a plan nor a check was printed"
             self.say(f"{said} (1..{self.count} was due)" if self.count else said)
         elif self.planned == 0 and self.count:
-            self.say(f"the plan 1..0 says that nothing runs, and {_checks(self.count)} ran")
+            self.say(f"the plan 1..0 says that nothing runs, and {checks(self.count)} ran")
         elif self.planned == 0 and self.skip_all is None:
             self.say("the plan 1..0 gives no `# SKIP` reason: nothing was checked")
         elif self.count != self.planned:
             word = "short" if self.count < self.planned else "long"
-            self.say(f"too {word}: {_checks(self.planned)} planned, {self.count} ran")
+            self.say(f"too {word}: {checks(self.planned)} planned, {self.count} ran")
         elif self.highest > self.planned:
             self.say(f"check {self.highest} lies outside the plan 1..{self.planned}")
 
 
-def _checks(number: int) -> str:
+def checks(number: int) -> str:
+    """`1 check`, `2 checks`."""
     return "1 check" if number == 1 else f"{number} checks"
