@@ -163,7 +163,7 @@ def test_load_and_evaluate_raise_all_their_faults() -> None:
     with pytest.raises(FleetFaults) as caught:
         fleet.evaluate(tree, found, "web")
     assert len(caught.value.faults) == 2
-    with pytest.raises(Refused, match='there is no host "wb".*did you mean "web"'):
+    with pytest.raises(Refused, match=r'there is no host "wb".*did you mean "web"'):
         fleet.evaluate(tree, found, "wb")
 
 
@@ -393,7 +393,7 @@ def test_sources_of_files() -> None:
         return own(f'files."/etc/x".source = "{path}"', **files)
 
     assert source("files/x", **{"hosts/files/x": "1"}) == []
-    assert source("../x", **{"x": "1"}) == []
+    assert source("../x", x="1") == []
     assert source("x", **{"hosts/x": link("../y/z"), "y": link("w"), "w/z": "1"}) == []
     only(source("x"), 'hosts/web.toml:2: [files."/etc/x"] source: there is no file "hosts/x"')
     only(source("../../x"), "leads out of the repository")
