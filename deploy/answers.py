@@ -32,7 +32,10 @@ _TROUBLES = {
 }  # fmt: skip
 _REFUSALS = {
     NO_WAY: ("the release cannot be installed: {said}", "change the packages that conflict, or the host"),
-    REMOVES: ("the release would remove what toto did not install: {said}", "remove it by hand, or leave out what conflicts with it"),
+    REMOVES: (
+        "the release would remove what toto did not install: {said}",
+        "remove it by hand, or leave out what conflicts with it",
+    ),
 }
 
 
@@ -43,7 +46,7 @@ def fault(host: str, verb: str, code: int, said: str) -> TotoError:
     if code == DRIFT:
         lines = tuple(said.rstrip().splitlines())
         shown = [line for line in lines if not line.startswith("    ")]
-        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""  # noqa: PLR2004 - three fit into a sentence
+        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
         return Drift(f"it is not what toto put there: {', '.join(shown[:3])}{more}", lines=lines, where=host,
                      mend="undo the change or bring it into the repository; `--over-drift -m WHY` deploys over it")  # fmt: skip
     if code in _REFUSALS:

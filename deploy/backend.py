@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from host_tests.suite import Suite
+from host_tests.suite_values import Suite
 from server.core.config import Config, Limits
 from server.core.definition import HostEntry
 from server.core.errors import Refused, TargetTrouble, Unknown
@@ -138,7 +138,9 @@ class TargetBackend(Protocol):
         """Bring a release (its folder; None where it is there already) and a bundle of tests there, as far as they are missing."""
         ...
 
-    def preflight(self, run_id: str, release_id: str, generation: int, *, over_drift: bool, log: StageLog) -> Preview:
+    def preflight(
+        self, run_id: str, release_id: str, generation: int, *, over_drift: bool = False, log: StageLog
+    ) -> Preview:
         """Check the machine and record all that the way back needs; changes nothing.
 
         Raises:
@@ -156,8 +158,10 @@ class TargetBackend(Protocol):
         """
         ...
 
-    def run_tests(self, run_id: str, stage: StageName, suite: Suite, tests_bundle: bytes, log: StageLog, *, stock_only: bool = False) -> None:
-        """Run a stage's tests there and judge them.
+    def run_tests(
+        self, run_id: str, stage: StageName, suite: Suite, log: StageLog, *, tests: StageName | None = None
+    ) -> None:
+        """Run the tests of a stage there (of `tests`, where those are another stage's) and judge them.
 
         Raises:
             ChecksFailed: They said no.
@@ -197,13 +201,15 @@ def backend(config: Config, entry: HostEntry, limits: Limits | None = None) -> T
         TargetTrouble: Its host key is not known.
         Refused: toto has no such backend yet.
     """
-    from deploy import debian, target  # noqa: PLC0415 - they import the values above
+    from deploy import debian, target
 
     match entry.backend:
         case Backend.DEBIAN:
             return debian.DebianTarget.of(config, entry, target.target(config, entry), limits or config.limits)
         case Backend.NIXOS:
-            raise Refused("toto cannot deploy NixOS hosts yet", where=f"fleet.toml:{entry.line}", mend='use backend = "debian"')
+            raise Refused(
+                "toto cannot deploy NixOS hosts yet", where=f"fleet.toml:{entry.line}", mend='use backend = "debian"'
+            )
         case _ as never:
             assert_never(never)
 

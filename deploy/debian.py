@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +12,16 @@ from dataclasses import dataclass
 from deploy import answers, manifest, signing, target
 from deploy.backend import ActivationFailed, Drift, Facts, Preview, Record, ReleaseLike, RollbackFailed
 from deploy.signing import ReleaseKeys
+from host_tests import runner
+from host_tests.bundle import bundle
+from host_tests.suite_values import Suite
 from server.core.config import Config, Limits
 from server.core.definition import HostEntry
 from server.core.errors import TargetTrouble, Unknown
 from server.core.process import Result
 from server.core.recorder import StageLog
 from server.core.ssh import LOST, Ssh
+from server.core.states import StageName
 
 CONTACT_SECONDS = 60
 """After an activation SSH must answer within this, or the target undoes it."""
@@ -52,9 +58,13 @@ class DebianTarget:
 
     # -- asking
 
+    @property
+    def _command(self) -> list[str]:
+        return [self.command] if self.command else []
+
     def _say(self, verb: str, *words: str, data: bytes | None = None, timeout: float = QUICK_SECONDS) -> Result:
         """Run a verb there; the result's code is toto-act's, or 255 where nothing is known."""
-        command = " ".join(word for word in (self.command, verb, *words) if word)
+        command = " ".join([*self._command, verb, *words])
         return self.ssh.run(command, timeout=timeout, data=data)
 
     def _do(self, verb: str, *words: str, data: bytes | None = None, timeout: float = QUICK_SECONDS) -> str:
@@ -116,12 +126,13 @@ class DebianTarget:
         rest = "" if count == len(signed.parts) else f"; the others are on {self.name} already"
         log.line(f"sending {count} of {len(signed.parts)} files, {size / 1e6:.1f} MB{rest}")
         with signed.upload(set(wanted)) as upload:
-            words = " ".join(word for word in (self.command, "receive", signed.id) if word)
-            result = self.ssh.run(words, data=upload, timeout=3600)
+            result = self.ssh.run(" ".join([*self._command, "receive", signed.id]), data=upload, timeout=3600)
         if result.code != 0:
             raise self._fault("receive", result)
 
-    def preflight(self, run_id: str, release_id: str, generation: int, *, over_drift: bool = False, log: StageLog) -> Preview:
+    def preflight(
+        self, run_id: str, release_id: str, generation: int, *, over_drift: bool = False, log: StageLog
+    ) -> Preview:
         """Check the machine and record all that the way back needs; changes nothing."""
         bounds = {"activation": int(self.limits.activation), "contact": self.contact, "deadman": self._deadman}
         force = {"force": "over-drift"} if over_drift else {}
@@ -134,7 +145,9 @@ class DebianTarget:
             raise
         changes = _changes(said)
         for name, old, new in changes:
-            log.line(f"{name}: {old} -> {new}" if old and new else f"{name}: {new} is added" if new else f"{name} is removed")
+            log.line(
+                f"{name}: {old} -> {new}" if old and new else f"{name}: {new} is added" if new else f"{name} is removed"
+            )
         return Preview(changes)
 
     @property
@@ -157,15 +170,37 @@ class DebianTarget:
             raise self._failed(record)
 
     def _failed(self, record: Record) -> ActivationFailed:
-        what = "the activation failed" if record.state == "apply-failed" else f"the host undid the activation ({record.text})"
+        what = (
+            "the activation failed"
+            if record.state == "apply-failed"
+            else f"the host undid the activation ({record.text})"
+        )
         return ActivationFailed(f"{what}: {record.text}" if record.state == "apply-failed" else what, where=self.name,
                                 mend="the stage's log shows what apt said")  # fmt: skip
+
+    def run_tests(
+        self, run_id: str, stage: StageName, suite: Suite, log: StageLog, *, tests: StageName | None = None
+    ) -> None:
+        """Run the tests of a stage there, as their signed bundle has them, and judge them live."""
+        digest, upload = manifest.tests(self.keys, self.name, bundle(suite))
+        self._do("tests", digest, data=upload, timeout=300)
+        of, nonce = tests or stage, secrets.token_hex(8)
+        bounds = {"seconds": int(self.limits.tests), "each": int(self.limits.test), "bytes": self.limits.output}
+        order = self._order("tests", run=run_id, stage=of.value, nonce=nonce, tests=digest, **bounds)
+        command = " ".join([*self._command, "run-tests", run_id, of.value, nonce, str(int(time.time()))])
+        verdict = runner.run_stage(
+            functools.partial(self.ssh.run, data=order), command, stage, suite.expected(of), log, nonce=nonce,
+            timeout=self.limits.tests + SPARE_SECONDS, host=self.name, tests=of, trouble=TargetTrouble,
+        )  # fmt: skip
+        runner.raise_for(verdict)
 
     def confirm(self, run_id: str, log: StageLog) -> None:
         """Make the activation permanent, over a new connection."""
         result = self._say("confirm", run_id, data=self._order("confirm", run=run_id))
         if result.code in (answers.BUSY, answers.NOT_PENDING, answers.NOT_APPLIED, LOST) or result.timed_out:
-            record = self._await(run_id, ("confirmed", "apply-failed", *_BACK), ROLLBACK_SECONDS, log, settled=("applied",))
+            record = self._await(
+                run_id, ("confirmed", "apply-failed", *_BACK), ROLLBACK_SECONDS, log, settled=("applied",)
+            )
             if record.state == "applied":
                 self._do("confirm", run_id, data=self._order("confirm", run=run_id))
             elif record.state != "confirmed":

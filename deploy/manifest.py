@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 import tarfile
+import tempfile
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -88,7 +88,9 @@ def _deb(folder: Path, stanza: str) -> Part:
                       where=str(folder), mend="build the release again")  # fmt: skip
     size = source.stat().st_size
     if str(size) != said.get("size"):
-        raise Trouble(f"{path} has {size} bytes, not {said.get('size')}", where=str(folder), mend="build the release again")
+        raise Trouble(
+            f"{path} has {size} bytes, not {said.get('size')}", where=str(folder), mend="build the release again"
+        )
     return Part(path, said["sha256"], size, source=source)
 
 
@@ -104,8 +106,15 @@ def release(keys: ReleaseKeys, host: str, release_id: str, folder: Path) -> Sign
         raise Trouble(f"the release cannot be read: {error}", where=str(folder), mend="build it again") from error
     stanzas = [stanza for stanza in packages.decode().split("\n\n") if stanza.strip()]
     debs = tuple(_deb(folder, stanza) for stanza in stanzas)
-    parts = (_bytes("Packages", packages), _bytes("Release", index), _bytes("InRelease", signing.sign_index(keys, index)), *debs)
-    text = f"format 1\nhost {host}\nrelease {release_id}\nissued {int(time.time())}\n" + "".join(part.line for part in parts)
+    parts = (
+        _bytes("Packages", packages),
+        _bytes("Release", index),
+        _bytes("InRelease", signing.sign_index(keys, index)),
+        *debs,
+    )
+    text = f"format 1\nhost {host}\nrelease {release_id}\nissued {int(time.time())}\n" + "".join(
+        part.line for part in parts
+    )
     return SignedRelease(release_id, parts, signing.sign_text(keys, text, signing.MANIFEST))
 
 

@@ -83,7 +83,9 @@ def _once(folder: Path, last: Path, make: Callable[[], None]) -> None:
             if not last.exists():
                 make()
     except OSError as error:
-        raise Trouble(f"the keys cannot be made: {error}", where=str(folder), mend="check who owns the folder") from error
+        raise Trouble(
+            f"the keys cannot be made: {error}", where=str(folder), mend="check who owns the folder"
+        ) from error
 
 
 def _ssh_key(path: Path, comment: str) -> None:
@@ -96,7 +98,7 @@ def _ssh_key(path: Path, comment: str) -> None:
 
 
 def _make(made: ReleaseKeys) -> None:
-    import pysequoia  # noqa: PLC0415 - 10 MB that only keys and releases need
+    import pysequoia
 
     _ssh_key(made.ssh, "toto release")
     secret = pysequoia.Tsk.generate(user_id="toto release key", profile=pysequoia.Profile.RFC4880)
@@ -122,7 +124,7 @@ def sign_text(keys: ReleaseKeys, text: str, namespace: str) -> str:
 
 def sign_index(keys: ReleaseKeys, release: bytes) -> bytes:
     """InRelease of a Release file: the same text in a cleartext signature that gpgv 2.2 and sqv accept."""
-    import pysequoia  # noqa: PLC0415
+    import pysequoia
 
     signer = pysequoia.Tsk.from_file(str(keys.openpgp)).signer()
     return pysequoia.sign(signer, release, mode=pysequoia.SignatureMode.CLEAR)

@@ -163,7 +163,9 @@ class Builder:
         version = f"{self.number}"
         host = f"toto-host-{self.host}"
         brought = {"etc/toto-site.conf": f"release {version}\n", **(files or {})}
-        sums = "".join(f"{hashlib.sha256(text.encode()).hexdigest()}  /{path}\n" for path, text in sorted(brought.items()))
+        sums = "".join(
+            f"{hashlib.sha256(text.encode()).hexdigest()}  /{path}\n" for path, text in sorted(brought.items())
+        )
         pins = ", ".join(
             subprocess.run(["dpkg-deb", "-W", "--showformat", "${Package} (= ${Version})", deb], check=True, capture_output=True,
                            text=True).stdout for deb in packages)  # fmt: skip

@@ -24,7 +24,12 @@ class Fault(Exception):
 def run(*argv: str | Path, **options: object) -> str:
     """Run a command; its output, or a `Fault` that shows the end of it."""
     done = subprocess.run(  # type: ignore[call-overload]
-        [str(word) for word in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", **options
+        [str(word) for word in argv],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        **options,
     )
     if done.returncode != 0:
         told = (done.stderr.strip() or done.stdout.strip())[-2000:]
@@ -105,7 +110,9 @@ def _make(suite: str, lines: list[str], made: Path) -> None:
         listing, settings = Path(scratch, "sources.list"), Path(scratch, "apt.conf")
         listing.write_text("\n".join(lines) + "\n")
         # How this machine reaches its mirror (a proxy, say) is part of its own apt configuration.
-        settings.write_text("".join(line + "\n" for line in run("apt-config", "dump").splitlines() if line.startswith("Acquire::")))
+        settings.write_text(
+            "".join(line + "\n" for line in run("apt-config", "dump").splitlines() if line.startswith("Acquire::"))
+        )
         new = Path(scratch, "base.tar")
         run(
             "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}",

@@ -20,7 +20,12 @@ from target_lib import base, forward
 from target_lib.base import Fault, run
 
 BOOT_SECONDS = 60.0
-INSIDE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+INSIDE = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "TERM": "dumb",
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,9 @@ def _settle(root: Path, name: str) -> None:
     for conf in root.glob("etc/dpkg/dpkg.cfg.d/*"):
         kept = [line for line in conf.read_text().splitlines() if line.strip() != "force-unsafe-io"]
         conf.write_text("\n".join(kept) + "\n")
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"root@{name}", "-f", root / "etc/ssh/ssh_host_ed25519_key")
+    run(
+        "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"root@{name}", "-f", root / "etc/ssh/ssh_host_ed25519_key"
+    )
     (root / "etc/hostname").write_text(f"{name}\n")
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost {name}\n::1 localhost\n")
     (root / "etc/resolv.conf").unlink(missing_ok=True)
@@ -122,7 +129,11 @@ def _remember(target: Target, **pids: int) -> None:
 
 def _children(pid: int) -> list[int]:
     try:
-        return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+        return [
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
+        ]
     except OSError:
         return []
 
