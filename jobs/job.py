@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from host_tests.suite import Suite, collect
 from jobs.record import Record
@@ -19,7 +20,7 @@ from server.core.definition import DebianHost, Fleet, HostEntry
 from server.core.errors import Refused, Trouble, UsageFault
 from server.core.events import Events
 from server.core.model import Host, Run
-from server.core.states import Force
+from server.core.states import Force, StageName
 from server.core.store import Store
 from server.core.tree import Tree
 
@@ -62,6 +63,17 @@ class Job:
         """Whether a person forced this run so."""
         return force in self.run.forces
 
+    def has(self, name: StageName) -> bool:
+        """Whether the run has this stage."""
+        return any(stage.name is name for stage in self.store.stages(self.run.id))
+
+    def suite_before(self) -> Suite:
+        """The host's tests at the commit that ran before this run; none where toto had put nothing there."""
+        commit, repo = self.host.commit, self.store.repo(self.run.repo)
+        if commit is None or repo is None:
+            return Suite(self.run.host, ())
+        return collect(repos.tree(Path(repo.path), commit), self.run.host)
+
     def folder(self, *parts: str) -> Path:
         """A private folder of this run for what need not outlive it."""
         path = self.config.folder("tmp", f"run-{self.run.id}-{self.run.attempt}", *parts)
@@ -71,8 +83,8 @@ class Job:
 
 def limits_of(config: Config, entry: HostEntry) -> Limits:
     """The bounds of a host's runs: the server's, with the host's own over them."""
-    given = {**entry.timeouts, **entry.limits}
-    return dataclasses.replace(config.limits, **{k: v for k, v in given.items() if k in _LIMITS})
+    given: dict[str, Any] = {**entry.timeouts, **entry.limits}
+    return dataclasses.replace(config.limits, **{key: value for key, value in given.items() if key in _LIMITS})
 
 
 _LIMITS = {field.name for field in dataclasses.fields(Limits)}

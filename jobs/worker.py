@@ -38,7 +38,7 @@ class TotoWorker(Worker):
         die_with_parent()
         if os.getppid() != parent:
             os._exit(1)
-        super().main_work_horse(job, queue)  # type: ignore[no-untyped-call]
+        super().main_work_horse(job, queue)
 
     def get_heartbeat_ttl(self, job: Job) -> int:
         """RQ adds a fixed minute; a dead worker's job is missed sooner here."""

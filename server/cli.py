@@ -164,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _listing(add("explain", "show", "config_explain", "every setting, and where it comes from", config))
     hook = commands.add_parser("hook").add_subparsers(dest="hook_command", required=True, parser_class=Parser)
-    add("pre-receive", "serve", "hook_pre_receive", "the second half of the hook", hook)
+    add("pre-receive", "hook", "pre_receive", "the second half of the hook", hook)
     return top
 
 
@@ -198,6 +198,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as broken:  # noqa: BLE001 - the last door: a person gets a sentence, --debug the traceback
+        if debug:
+            raise
+        print(f"toto itself broke: {type(broken).__name__}: {broken}; `--debug` shows where", file=sys.stderr)
+        return 5
 
 
 def _command(module: str, function: str) -> Run:

@@ -69,7 +69,7 @@ class Running:
         self.stack = contextlib.ExitStack()
         self.began = time.monotonic()
         service = self.service
-        groups = [] if service.user else None
+        groups: list[str] | None = [] if service.user else None
         self.child = self.stack.enter_context(
             process.started(
                 service.argv,

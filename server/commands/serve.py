@@ -10,9 +10,12 @@ import tomllib
 from pathlib import Path
 
 from server import up as embedded
-from server.core import fleet, people, privileges, repos
+from server.core import fleet, fleet_values, people, privileges, repos
 from server.core.config import Config
+from server.core.definition import HostEntry
 from server.core.errors import Refused, UsageFault
+from server.core.model import Repo
+from server.core.states import Backend
 from server.core.store import Store
 
 LONG_ENOUGH = 8
@@ -52,7 +55,8 @@ def init(config: Config, arguments: argparse.Namespace) -> int:
     people.set_password(store, name, password, "administrator")
     store.add_act(embedded.whoami(), "init", name)
     store.close()
-    signing.make_keys(config)
+    signing.keys(config.folder("keys", "release"))
+    signing.deploy_key(config.folder("keys", "deploy"))
     privileges.prepare(config)
     tell(f"administrator {name}; keys in {config.folder('keys')}")
     return 0
@@ -116,37 +120,53 @@ def repo_add(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def host_enrol(config: Config, arguments: argparse.Namespace) -> int:
-    """`toto host enrol NAME`: prints what the target needs, as one line to run there; pins its host key."""
+    """`toto host enrol NAME`: prints what the target needs, as one line to run there; pins its host key.
+
+    A host that no fleet names yet gets its line all the same: it depends on toto's keys alone.
+    """
     from deploy import enrol
 
-    store = Store(config)
-    host = store.host(arguments.name)
-    repo = store.repo(host.repo) if host else None
-    entry = None
-    if host is not None and repo is not None:
-        tree = repos.tree(Path(repo.path), repos.resolve(Path(repo.path), repo.branch))
-        entry = fleet.load(tree).host(arguments.name)
-    for each in store.repos() if entry is None else []:
-        if repos.heads(Path(each.path)).get(each.branch):
-            tree = repos.tree(Path(each.path), repos.resolve(Path(each.path), each.branch))
-            found = fleet.load(tree)
-            if (entry := found.host(arguments.name)) is not None:
-                repo = each
-                break
-    if entry is None or repo is None:
-        raise UsageFault(f"no fleet here has a host {arguments.name}", mend="push a fleet.toml that names it first")
     prepare(config)
+    store = Store(config)
+    repo, entry = _described(store, arguments.name)
+    if entry is None:
+        try:
+            name = fleet_values.host_name(arguments.name)
+        except ValueError as error:
+            raise UsageFault(str(error)) from None
+        entry = HostEntry(name, Backend.DEBIAN, address="", config="")
     print(enrol.enrol_script(config, entry))
     privileges.prepare(config)
     if arguments.no_pin or entry.host_key:
         return 0
+    if repo is None:
+        tell_aside(
+            f"no fleet names {entry.name} yet: put its host_key into fleet.toml, or say this again after the push"
+        )
+        return 0
     key = enrol.pin(config, entry)
     if not arguments.yes and not _agreed(f"{entry.address} shows {key.fingerprint}; pin it?"):
         raise Refused("the host key was not pinned", mend="compare it on the target, and say --yes")
-    store.put_host(entry.name, repo.name, entry.backend, host_key=key.line, address=entry.address)
+    store.put_host(entry.name, repo.name, entry.backend, host_key=key.key, address=entry.address)
     store.add_act(embedded.whoami(), "pin host key", entry.name, None, fingerprint=key.fingerprint)
-    print(f"pinned {key.fingerprint} for {entry.name}", file=sys.stderr)
+    tell_aside(f"pinned {key.fingerprint} for {entry.name}")
     return 0
+
+
+def _described(store: Store, name: str) -> tuple[Repo | None, HostEntry | None]:
+    """The host as the newest commit of a deployed branch describes it, and that repository."""
+    for repo in store.repos():
+        path = Path(repo.path)
+        if (commit := repos.heads(path).get(repo.branch)) is not None:
+            entry = fleet.load(repos.tree(path, commit)).host(name)
+            if entry is not None:
+                return repo, entry
+    return None, None
+
+
+def tell_aside(sentence: str) -> None:
+    """A line for a person, kept apart from what a program reads."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _agreed(question: str) -> bool:
@@ -167,16 +187,3 @@ def reconcile(config: Config, arguments: argparse.Namespace) -> int:
     """`toto reconcile`: once; with --follow until told to stop."""
     embedded.keep(config, tell, once=not arguments.follow)
     return 0
-
-
-def hook_pre_receive(config: Config, _arguments: argparse.Namespace) -> int:
-    """The second half of the pre-receive hook: git's lines on standard input, the repository in GIT_DIR."""
-    from hooks.check import pre_receive
-
-    count = int(os.environ.get("GIT_PUSH_OPTION_COUNT", "0") or 0)
-    options = [os.environ.get(f"GIT_PUSH_OPTION_{number}", "") for number in range(count)]
-    repo = Path(os.environ.get("GIT_DIR", ".")).absolute()
-    said, code = pre_receive(config, repo, sys.stdin.read().splitlines(), options)
-    for line in said:
-        print(line, file=sys.stderr)
-    return code

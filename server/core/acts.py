@@ -331,11 +331,12 @@ def unhold(ctx: Context, host_name: str, why: str | None = None) -> Host:
 
 
 def _acted(ctx: Context, act: str, subject: str, reason: str | None, **detail: Any) -> None:
-    """Write the audit log, tell the watchers, and set a new run going where Redis answers (else the reconciler does)."""
+    """Write the audit log, tell the watchers, and ask for a new run's build. What deploys, and what Redis did not take,
+    the reconciler sends on its way: it knows who holds the host."""
     ctx.store.add_act(ctx.actor, act, subject, reason, **detail)
     Events(ctx.config).tell("host", host=str(detail.get("host", subject)))
     run = ctx.store.run(str(detail.get("run", "")))
-    if run is not None and run.state is RunState.WAITING:
+    if run is not None and run.state is RunState.WAITING and run.phase == BUILD:
         try:
             ctx.queue.enqueue_run(run.phase, run.id, run.attempt)
         except QueueTrouble:
