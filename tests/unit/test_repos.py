@@ -1,4 +1,5 @@
 """Repositories with real git, in a folder of the test's own."""
+# ruff: noqa: E501 - tables of inputs read best in wide lines
 
 from __future__ import annotations
 
