@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from host_tests.tap_document import MAX_PROBLEMS, Check, Document
+from host_tests.tap_document import MAX_PROBLEMS, Check, Document, Point
 from host_tests.tap_lines import LINE_LIMIT, TapLines, clean
 from host_tests.verdict import Verdict, ended_early, exit_problem
-from host_tests.yaml_block import Block, yaml_fault
+from host_tests.yaml_block import SUSPECT, Block, yaml_fault
 
 __all__ = ["Check", "Judge", "Verdict", "judge"]
 
@@ -31,6 +30,7 @@ _CANDIDATE = re.compile(
     rb"^[ \t]*(?:ok|not|1\.\.|\#|bail|TAP|pragma|---|\x1b|\xef\xbb\xbf|[\x00-\x08])[^\n]*", re.MULTILINE | re.IGNORECASE
 )
 _SUBTEST = re.compile(r"#\s*Subtest(?:(?::\s*|\s+-\s+)(?P<name>.*))?$")
+_NOT_CLOSED = "it does not end with `...`"
 _PRAGMA = re.compile(r"pragma\s+([+-])([\w-]+)$")
 
 
@@ -39,28 +39,6 @@ def judge(data: bytes, exit_code: int = 0) -> Verdict:
     reader = Judge()
     reader.feed(data)
     return reader.finish(exit_code)
-
-
-@dataclass(slots=True)
-class _Point:
-    """A test point whose diagnostics may still follow."""
-
-    home: Document
-    number: int
-    ok: bool
-    description: str
-    directive: str | None
-    reason: str | None
-    subtests: tuple[Check, ...]
-    notes: list[str] = field(default_factory=list)
-    size: int = 0
-    told: bool = False
-
-    def check(self) -> Check:
-        text = "\n".join(self.notes).strip("\n") or None
-        return Check(
-            self.number, self.ok, self.description, self.directive, self.reason, text, self.subtests, self.home.depth
-        )
 
 
 class Judge:
@@ -75,7 +53,7 @@ class Judge:
         self._on_check = on_check
         self._parser = TapLines()
         self._stack = [Document()]
-        self._open: _Point | None = None
+        self._open: Point | None = None
         self._block: Block | None = None
         self._partial = bytearray()
         self._long = False
@@ -243,7 +221,7 @@ class Judge:
             ok = False
         nested = tuple(check for child in children for check in child.checks)
         home.tally(ok, directive, label)
-        self._open = _Point(home, number, ok, description, directive, reason, nested)
+        self._open = Point(home, number, ok, description, directive, reason, nested)
 
     def _subtests_agree(
         self, home: Document, children: list[Document], ok: bool, directive: str | None, label: str
@@ -312,8 +290,9 @@ class Judge:
         block = self._block
         assert block is not None  # noqa: S101 - asked for inside a block only
         if body and indent < block.indent:
-            self._end_block("it does not end with `...`")
+            self._end_block(_NOT_CLOSED)
             return False
+        block.suspect = block.suspect or bool(SUSPECT.match(body))
         if body == "..." and indent == block.indent:
             self._end_block(None)
         elif block.size <= DIAGNOSTICS:
@@ -328,6 +307,8 @@ class Judge:
         whole = block.size <= DIAGNOSTICS
         if (fault := fault or (yaml_fault(text) if whole else None)) is not None:
             self._remark(f"line {block.line}: malformed YAML block: {fault}")
+        if fault == _NOT_CLOSED and block.suspect:
+            self._problem(f"line {block.line}: a YAML block that is not closed holds what looks like a failure")
         for line in block.lines:
             self._add(line)
 
@@ -372,7 +353,7 @@ class Judge:
         if self._partial or self._long:
             self._flush()
         if self._block is not None:
-            self._end_block("it does not end with `...`")
+            self._end_block(_NOT_CLOSED)
         self._seal()
         root = self._stack[0]
         ended = ended_early(self._bail, exit_code, timed_out, output_cut, root)
@@ -385,7 +366,7 @@ class Judge:
                 if child.failed:
                     root.say(f"{child.title} had not ended when {child.first_failure} failed")
         root.problems[:0] = ended
-        if not timed_out and not output_cut and (said := exit_problem(exit_code, root)):
+        if self._bail is None and not timed_out and not output_cut and (said := exit_problem(exit_code, root)):
             root.say(said)
         return Verdict(
             ok=not root.bad,

@@ -223,7 +223,6 @@ class _Reader:
         self.current = name
         self._judge = Judge(self._check)
         self._began = time.monotonic()
-        self._tail.clear()
         self._log.line(f"--- {name}")
 
     def _output(self, data: bytes) -> None:

@@ -178,6 +178,29 @@ class Document:
             self.say(f"check {self.highest} lies outside the plan 1..{self.planned}")
 
 
+@dataclass(slots=True)
+class Point:
+    """A test point whose diagnostics may still follow."""
+
+    home: Document
+    number: int
+    ok: bool
+    description: str
+    directive: str | None
+    reason: str | None
+    subtests: tuple[Check, ...]
+    notes: list[str] = field(default_factory=list)
+    size: int = 0
+    told: bool = False
+
+    def check(self) -> Check:
+        """It as a value, with the diagnostics read so far."""
+        text = "\n".join(self.notes).strip("\n") or None
+        return Check(
+            self.number, self.ok, self.description, self.directive, self.reason, text, self.subtests, self.home.depth
+        )
+
+
 def checks(number: int) -> str:
     """`1 check`, `2 checks`."""
     return "1 check" if number == 1 else f"{number} checks"

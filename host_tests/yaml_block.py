@@ -9,6 +9,7 @@ from functools import lru_cache
 import yaml
 
 _PLAIN_YAML = re.compile(r"(?:[A-Za-z_][\w-]*:(?: +[\w./][\w ./@%+()=-]*)?\n)+")
+SUSPECT = re.compile(r"not\s+ok(?!\S)|bail out!", re.IGNORECASE)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -20,6 +21,8 @@ class Block:
     line: int
     lines: list[str] = field(default_factory=list)
     size: int = 0
+    suspect: bool = False
+    """Whether a line looks like a failure: what a block that is never closed must not hide."""
 
 
 @lru_cache(maxsize=256)
