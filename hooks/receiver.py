@@ -72,6 +72,7 @@ class Receiver:
 
         Raises:
             Trouble: The database or Redis could not be reached; the notes stay.
+            OSError: The spool could not be read or written; the notes stay.
         """
         new = 0
         for path in spool.waiting(self.config):
@@ -156,7 +157,7 @@ class Receiver:
                     if self._differing or time.monotonic() - compared >= COMPARE_EVERY:
                         compared = time.monotonic()
                         self.repair_from_refs()
-                except Trouble as problem:
+                except (Trouble, OSError) as problem:
                     log.error("pushes wait in the spool: %s", problem)  # noqa: TRY400 - a sentence, no trace
                 if select.select([wake], [], [], every)[0]:
                     os.read(wake, 65536)

@@ -7,6 +7,7 @@ either a whole note or none that counts. File names sort by time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -88,17 +89,21 @@ def read(path: Path) -> Note:
         Unfinished: Its last line is not there yet.
         BadNote: It is no note, and never will be.
         FileNotFoundError: It is gone.
+        OSError: The disk, or this process, is at its limits; the note may be sound.
     """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise BadNote("is no plain file")
     try:
+        # Whoever may push may also put another thing here since: it is neither followed nor waited for.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
     except OSError as error:
-        raise BadNote(f"cannot be opened: {error}") from error
-    with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor, opened without following links
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise BadNote("is no plain file")
-        content = file.read(LARGEST + 1)
+        if error.errno in (errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO):
+            raise BadNote(f"cannot be opened: {error.strerror}") from error
+        raise
+    try:
+        content = os.read(handle, LARGEST + 1)
+    finally:
+        os.close(handle)
     if len(content) > LARGEST:
         raise BadNote(f"has more than {LARGEST} bytes")
     if not content.endswith(b"\nend\n"):

@@ -1,4 +1,4 @@
-"""A fleet's repository in a toto of the test's own, and a checkout that pushes to it by path, with real git and hooks."""
+"""A fleet's repository in a toto of the test's own, and a checkout that pushes to it by path: real git, real hooks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Answer:
 
     @property
     def said(self) -> list[str]:
-        lines = [line.removeprefix("remote: ").strip() for line in self.text.splitlines() if line.startswith("remote: ")]
-        return [line for line in lines if line]
+        told = [line.removeprefix("remote: ") for line in self.text.splitlines() if line.startswith("remote: ")]
+        return [line.strip() for line in told if line.strip()]
 
 
 class Pushing:

@@ -379,9 +379,8 @@ def test_a_note_that_cannot_be_written_is_told(pushing: Pushing) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_root_and_a_member_of_the_group_push_to_a_repository_of_somebody_else(pushing: Pushing, tmp_path: Path) -> None:
-    os.chmod(tmp_path.parent.parent, 0o755)
-    os.chmod(tmp_path.parent, 0o755)
-    os.chmod(tmp_path, 0o755)
+    for place in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
+        place.chmod(0o755)
     subprocess.run(["chown", "-R", "backup:operator", str(pushing.config.data)], check=True)
     install.install(pushing.config, pushing.bare)
     assert pushing.push().code == 0
