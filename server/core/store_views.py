@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select
 
 from server.core import tables as t
-from server.core.model import PlanRow, Run, Stage
+from server.core.model import PlanRow, Push, Run, Stage
 from server.core.states import StageName
 from server.core.store_base import StoreBase
-from server.core.store_pushes import plan_row_from
+from server.core.store_pushes import plan_row_from, push_from
 from server.core.store_runs import run_from, stage_from
 
 ORDER = {name: place for place, name in enumerate(StageName)}
@@ -43,6 +43,11 @@ class ViewStore(StoreBase):
         wanted = {commit for commit in commits if commit}
         query = select(t.pushes.c.new, t.pushes.c.subject).where(t.pushes.c.new.in_(wanted))
         return {row["new"]: row["subject"] for row in self.rows(query)}
+
+    def pushes_by_id(self, push_ids: Iterable[str | None]) -> list[Push]:
+        """Several pushes, in no order."""
+        wanted = {push_id for push_id in push_ids if push_id}
+        return [push_from(row) for row in self.rows(select(t.pushes).where(t.pushes.c.id.in_(wanted)))]
 
     def plans(self, push_ids: Iterable[str]) -> dict[str, list[PlanRow]]:
         """The plans of several pushes, by the push's id."""
