@@ -37,8 +37,8 @@ class Answer:
 class Pushing:
     """One repository and one checkout."""
 
-    def __init__(self, place: Path, files: Mapping[str, str] = SOUND) -> None:
-        self.config = Config(data=place / "data", redis="redis://127.0.0.1:1/0")
+    def __init__(self, place: Path, files: Mapping[str, str] = SOUND, *, redis: str = "redis://127.0.0.1:1/0") -> None:
+        self.config = Config(data=place / "data", redis=redis)
         self.config.data.mkdir()
         self.store = Store(self.config)
         self.bare = install.add_repository(self.config, "home", "main", self.store)
