@@ -16,6 +16,7 @@ from server.core.model import Release
 from server.core.recorder import StageLog
 from server.core.releases import ReleaseFiles
 from server.core.states import Action, Cause
+from server.core.store_base import now
 
 
 def settled(job: Job) -> bool:
@@ -40,7 +41,7 @@ def release(job: Job, log: StageLog) -> ReleaseFiles:
     else:
         made = debian.build_release(job.config, definition, _lock(job, log), job.run.commit, log)
     job.store.add_release(
-        Release(made.id, job.run.host, job.entry.backend, made.identity, made.lock, made.commit, made.created)
+        Release(made.id, job.run.host, job.entry.backend, made.identity, made.lock, made.commit, now())
     )
     job.store.update_run(job.run.id, job.run.attempt, release=made.id)
     return made

@@ -13,6 +13,7 @@ from pathlib import Path
 from server.core.config import Config
 from server.core.states import StageName
 
+LIMIT_REACHED = b"\ntoto: the log's limit is reached; its end follows when the stage ends\n"
 HEAD_SHARE = 0.75
 """Part of a log's limit that its beginning gets; the rest is kept for its end."""
 
@@ -62,7 +63,7 @@ class LogWriter:
 
     def _keep_for_the_end(self, data: bytes) -> None:
         if not self._tail and not self._cut:
-            self._put(b"\ntoto: the log's limit is reached; its end follows when the stage ends\n")
+            self._put(LIMIT_REACHED)
         self._tail.append(data[-self._tail_limit :])
         self._tail_size += len(self._tail[-1])
         self._cut += len(data) - len(self._tail[-1])
@@ -74,7 +75,8 @@ class LogWriter:
     def close(self) -> None:
         """Write the kept end, and close."""
         if self._tail:
-            self._put(f"\ntoto: [{self._cut:,} bytes were cut here]\n".encode())
+            if self._cut:
+                self._put(f"toto: [{self._cut:,} bytes were cut here]\n".encode())
             self._put(b"".join(self._tail))
             self._tail.clear()
         self._file.close()
