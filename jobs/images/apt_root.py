@@ -1,7 +1,7 @@
 """apt in a private root: an empty dpkg status, its own sources and lists, this machine's way to the network.
 
 The machine's own apt lists, packages and preferences are neither read nor changed. Its `Acquire::` settings (proxies,
-retries, checks) and its keyrings apply, because what this machine trusts and how it reaches an archive is its own matter.
+retries, checks) and its keyrings apply: what this machine trusts and how it reaches an archive is its own matter.
 """
 
 from __future__ import annotations
@@ -149,14 +149,15 @@ def _configuration(path: Path, architecture: str) -> str:
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
     }
-    return "".join(f'{name} "{value}";\n' for name, value in settings.items()) + f'APT::Architectures {{ "{architecture}"; }};\n'
+    lines = [f'{name} "{value}";\n' for name, value in settings.items()]
+    return "".join([*lines, f'APT::Architectures {{ "{architecture}"; }};\n'])
 
 
 def _acquire(builder: Builder, timeout: float) -> str:
     """This machine's own settings for fetching, as apt prints them."""
     shown = builder.run(["apt-config", "dump"], timeout=timeout).text
-    wanted = [line for line in shown.splitlines() if line.startswith("Acquire::") and not line.startswith("Acquire::Languages")]
-    return "".join(f"{line}\n" for line in wanted)
+    wanted = [line for line in shown.splitlines() if line.startswith("Acquire::")]
+    return "".join(f"{line}\n" for line in wanted if not line.startswith("Acquire::Languages"))
 
 
 def native_architecture(builder: Builder) -> str:

@@ -19,7 +19,7 @@ ETC = Path("/etc/apt")
 ROLLING = ("sid", "unstable", "experimental")
 """Suites that have neither updates nor security."""
 KEPT = ("signed-by", "trusted", "check-valid-until", "check-date", "allow-insecure", "inrelease-path")
-"""Options of an entry that are kept: how it is verified. Others (architectures, languages, targets) are toto's choice."""
+"""Options of an entry that are kept: how it is verified. Others (architectures, languages) are toto's choice."""
 
 _ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<components>[^#]*)")
 
@@ -47,7 +47,7 @@ def sources(suite: str, given: Iterable[str] = (), etc: Path = ETC, codename: st
 
     Args:
         suite: The host's suite.
-        given: One-line sources of fleet.toml, `{suite}` already replaced; where there are some, the builder's are not used.
+        given: One-line sources of fleet.toml, `{suite}` already replaced; where there are some, they alone count.
         etc: The builder's apt configuration.
         codename: The builder's own suite; read from the system where None.
 

@@ -50,7 +50,7 @@ def ensure(builder: Builder, release: ReleaseFiles, timeout: float, log: StageLo
             argv = ["sh", str(HERE / "base.sh"), str(out / "root"), str(scratch / "repository"), *_names(release)]
             env = {"SOURCE_DATE_EPOCH": str(EPOCH)}
             builder.run(namespace(argv), timeout=timeout, env=env, on_output=log.write, stop=log.stopped)
-            os.rename(out, goal)
+            out.rename(goal)
     return goal / "root"
 
 

@@ -11,13 +11,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.images import base, debs, kernel, layer, metapackage, repository
-from jobs.images.apt_root import AptRoot, apt_root, native_architecture
+from jobs.images import base, debs, kernel, layer, metapackage, refusals, repository
 from jobs.images.apt_sources import sources
 from jobs.images.lock import Lock, Locked
 from jobs.images.resolve import resolve
@@ -63,8 +62,8 @@ def build_release(config: Config, host: DebianHost, lock: Lock, commit: str, log
         Trouble: A package can be had no longer.
     """
     found = builder(config)
-    archives = _archives(found, lock.suite, host.sources, lock.architecture)
-    files = debs.ensure(found, lock.packages, archives, log)
+    places = sources(lock.suite, host.sources)
+    files = debs.ensure(found, lock.packages, debs.archives(found, places, lock.architecture), log)
     release = release_id(host.identity, lock.digest)
     with found.scratch("release") as scratch:
         package = metapackage.build(found, scratch, host, lock, release, config.limits.build)
@@ -76,7 +75,7 @@ def build_release(config: Config, host: DebianHost, lock: Lock, commit: str, log
             control = debs.control_of(found, files[locked.sha256])
             stanzas[locked.file] = repository.stanza(control, locked.file, locked.size, locked.sha256)
         goal = folder / "debs" / package.name
-        os.rename(package, goal)
+        package.rename(goal)
         control = debs.control_of(found, goal)
         stanzas[package.name] = repository.stanza(control, package.name, goal.stat().st_size, releases.sha256_of(goal))
         index = repository.packages(stanzas)
@@ -132,52 +131,47 @@ def build_image(
         Trouble: This machine cannot build.
     """
     found = ensure_builder(config)
-    wanted = _kernel(found, release)
+    wanted = _kernel(found, release, log)
     key = _image_key(release, kernel.digest(wanted), guest_files, host_name, disk_bytes)
     goal = config.folder("cache", "images", key)
     if not (goal / "disk.ext4").exists():
         root = base.ensure(found, release, config.limits.build, log)
-        unpacked = kernel.unpack(found, wanted, _archives_of(found, release), root, config.limits.build, log)
+        unpacked = kernel.unpack(found, wanted, _archives(found, release), root, config.limits.build, log)
         parts = layer.Layer(release, root, unpacked, guest_files, host_name, disk_bytes)
         log.line(f"installing {release.host_package} {release.version} over the base")
         with found.scratch("image") as scratch:
             disk = layer.make_disk(found, parts, scratch, config.limits.build, log)
             out = found.folder(scratch / "image")
             os.link(unpacked.image, out / "vmlinuz")
-            os.rename(disk, out / "disk.ext4")
+            disk.rename(out / "disk.ext4")
             (out / "disk.ext4").chmod(0o444)
             found.folder(goal.parent)
             with contextlib.suppress(OSError):  # another builder was first: its image is as good
-                os.rename(out, goal)
+                out.rename(goal)
     os.utime(goal)
     return Image(goal / "disk.ext4", goal / "vmlinuz")
 
 
 def _image_key(release: ReleaseFiles, kernel_digest: str, guest_files: bytes, host_name: str, disk_bytes: int) -> str:
-    parts = [release.id, kernel_digest, hashlib.sha256(guest_files).hexdigest(), host_name, str(disk_bytes), str(base.RECIPE)]
+    guest = hashlib.sha256(guest_files).hexdigest()
+    parts = [release.id, kernel_digest, guest, host_name, str(disk_bytes), f"recipe {layer.RECIPE}", base.key(release)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _kernel(found: Builder, release: ReleaseFiles) -> Sequence[Locked]:
+def _kernel(found: Builder, release: ReleaseFiles, log: StageLog) -> Sequence[Locked]:
     """The kernel for VMs of the release's suite: the remembered one, or on a new builder the archives' newest."""
     if known := kernel.remembered(found.config, release.suite, release.architecture):
         return known
-    with _archives_of(found, release)() as root:
-        root.update()
-        return kernel.choose(found.config, root, release.suite)
+    archives = _archives(found, release)
+    with archives() as root:
+        refusals.unreachable(release.suite, root.update())
+        newest = kernel.newest(root, release.suite)
+    kernel.remember(found, newest, release.suite, archives, log)
+    return newest
 
 
-def _archives_of(found: Builder, release: ReleaseFiles) -> debs.Archives:
-    return _archives(found, release.suite, release.said.get("sources", ()), release.architecture)
+def _archives(found: Builder, release: ReleaseFiles) -> debs.Archives:
+    return debs.archives(found, sources(release.suite, release.said["sources"]), release.architecture)
 
 
-def _archives(found: Builder, suite: str, given: Sequence[str], architecture: str) -> debs.Archives:
-    @contextlib.contextmanager
-    def opened() -> Iterator[AptRoot]:
-        with apt_root(found, sources(suite, given), architecture, found.config.limits.build) as root:
-            yield root
-
-    return opened
-
-
-__all__ = ["Image", "Lock", "build_image", "build_release", "native_architecture", "release_id", "resolve"]
+__all__ = ["Image", "Lock", "build_image", "build_release", "release_id", "resolve"]

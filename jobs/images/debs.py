@@ -6,11 +6,12 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from jobs.images.apt_root import AptRoot
+from jobs.images.apt_root import AptRoot, apt_root
+from jobs.images.apt_sources import Source
 from jobs.images.lock import Locked
 from jobs.images.unprivileged import Builder
 from server.core.control import Paragraph, paragraphs
@@ -28,9 +29,12 @@ def place(builder: Builder, sha256: str) -> Path:
     return builder.config.folder("cache", "debs", sha256[:2], sha256)
 
 
-def ensure(
-    builder: Builder, wanted: Iterable[Locked], archives: Archives, log: StageLog
-) -> Mapping[str, Path]:
+def archives(builder: Builder, places: tuple[Source, ...], architecture: str) -> Archives:
+    """How to open these archives; not to be called where they are open already: one user at a time."""
+    return lambda: apt_root(builder, places, architecture, builder.config.limits.build)
+
+
+def ensure(builder: Builder, wanted: Sequence[Locked], archives: Archives, log: StageLog) -> Mapping[str, Path]:
     """Every wanted .deb in the cache, read and compared with its digest; what is missing or damaged is fetched.
 
     Returns:
@@ -65,17 +69,18 @@ def _fetch(builder: Builder, root: AptRoot, missing: Sequence[Locked]) -> None:
             got = scratch / package.sha256
             if got.is_symlink():  # what apt makes of a file: archive
                 shutil.copyfile(got.resolve(), scratch / "copy")
-                os.replace(scratch / "copy", got)
+                (scratch / "copy").replace(got)
                 builder.give(got)
             if not got.exists() or sha256_of(got) != package.sha256:
+                reason = f" ({said.splitlines()[0]})" if said else ""
                 raise Trouble(
-                    f"no archive gives {package.name} {package.version} any more" + (f" ({said.splitlines()[0]})" if said else ""),
+                    f"no archive gives {package.name} {package.version} any more{reason}",
                     mend="look at the network; if the archives have moved on: toto update HOST, which makes a new lock",
                 )
             goal = place(builder, package.sha256)
             builder.folder(goal.parent)
             got.chmod(0o644)
-            os.replace(got, goal)
+            got.replace(goal)
 
 
 def control_of(builder: Builder, path: Path) -> Paragraph:

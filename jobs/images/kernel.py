@@ -51,15 +51,16 @@ class Kernel:
         return self.path / "layer"
 
 
-def choose(config: Config, root: AptRoot, suite: str) -> tuple[Locked, ...]:
-    """Choose the suite's newest cloud kernel, and remember it.
+def newest(root: AptRoot, suite: str) -> tuple[Locked, ...]:
+    """The packages of the suite's newest cloud kernel.
 
     Raises:
         Trouble: The archives have none.
     """
     meta = f"linux-image-cloud-{root.architecture}"
     if meta not in root.names():
-        raise Trouble(f"the archives of {suite} have no {meta}, and VMs need it", mend="add Debian's main to the sources")
+        mend = "add Debian's main to the sources"
+        raise Trouble(f"the archives of {suite} have no {meta}, and VMs need it", mend=mend)
     found: dict[str, Locked] = {}
     todo = [meta]
     while todo:
@@ -75,13 +76,19 @@ def choose(config: Config, root: AptRoot, suite: str) -> tuple[Locked, ...]:
                 size=int(record["Size"]),
                 filename=record["Filename"],
             )
-    chosen = tuple(found[name] for name in sorted(found))
-    file = _memory(config, suite, root.architecture)
-    root.builder.folder(file.parent)
+    return tuple(found[name] for name in sorted(found))
+
+
+def remember(
+    builder: Builder, chosen: Sequence[Locked], suite: str, archives: debs.Archives, log: StageLog
+) -> None:
+    """Take a kernel for all VMs of the suite from now on. It is fetched first: a later build may have no network."""
+    debs.ensure(builder, chosen, archives, log)
+    file = _memory(builder.config, suite, chosen[0].architecture)
+    builder.folder(file.parent)
     fresh = file.with_suffix(f".new-{os.getpid()}")
     fresh.write_text(json.dumps([asdict(package) for package in chosen]))
-    os.replace(fresh, file)
-    return chosen
+    fresh.replace(file)
 
 
 def _memory(config: Config, suite: str, architecture: str) -> Path:
@@ -121,7 +128,8 @@ def unpack(
         log.line(f"unpacking the VMs' kernel {packages[0].name} {packages[0].version}")
         with builder.scratch("kernel") as scratch:
             out = builder.folder(scratch / "kernel")
-            argv = ["sh", str(HERE / "kernel.sh"), str(out), str(base), *(str(files[package.sha256]) for package in packages)]
+            argv = ["sh", str(HERE / "kernel.sh"), str(out), str(base)]
+            argv += [str(files[package.sha256]) for package in packages]
             builder.run(namespace(argv), timeout=timeout, on_output=log.write)
-            os.rename(out, kernel.path)
+            out.rename(kernel.path)
     return kernel

@@ -1,7 +1,7 @@
 """The host layer: a base with `toto-host-NAME` installed over it, as a disk that a VM boots.
 
-An overlay over the base, in a user namespace; in it the release's own repository is all that apt sees. Maintainer scripts
-and the host's files are pushed code: they run with their own root (pivot_root), processes and an empty network.
+An overlay over the base, in a user namespace; in it the release's own repository is all that apt sees. What the host
+brings may run there (maintainer scripts, its files): with its own root (pivot_root), processes and an empty network.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from server.core.errors import BuildRefused, CommandFailed, Trouble
 from server.core.recorder import StageLog
 from server.core.releases import ReleaseFiles
 
+RECIPE = 1
+"""Raised when the same release has to become another disk."""
 HERE = Path(__file__).parent
 NOT_INSTALLED = 10
 """Exit code of layer.sh where apt could not install the host's package."""
@@ -59,9 +61,7 @@ def make_disk(builder: Builder, layer: Layer, scratch: Path, timeout: float, log
     }
     try:
         argv = ["sh", str(HERE / "layer.sh")]
-        builder.run(
-            namespace(argv), timeout=timeout, env=arguments, on_output=log.write, stop=log.stopped
-        )
+        builder.run(namespace(argv), timeout=timeout, env=arguments, on_output=log.write, stop=log.stopped)
     except CommandFailed as error:
         raise _told(error, layer) from error
     return scratch / "disk.ext4"
@@ -70,7 +70,8 @@ def make_disk(builder: Builder, layer: Layer, scratch: Path, timeout: float, log
 def _told(error: CommandFailed, layer: Layer) -> Exception:
     where = f"host {layer.release.host}"
     if "No space left on device" in error.output and error.code != NO_ROOM:
-        return Trouble("no space left on this machine while the image was built", where=where, mend="free some: toto gc")
+        what = "no space left on this machine while the image was built"
+        return Trouble(what, where=where, mend="free some: toto gc")
     if error.code == NOT_INSTALLED:
         return BuildRefused(f"its packages cannot be installed: {_reason(error.output, layer)}", where=where)
     if error.code == NO_ROOM:

@@ -1,4 +1,4 @@
-"""A lock: exactly the packages of a host. Made once for an identity by `resolve`, a value without I/O everywhere else."""
+"""A lock: exactly the packages of a host. `resolve` makes one for an identity; everywhere else it is a plain value."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from server.core.errors import Trouble
 
 LOCK_FORMAT = 1
 
@@ -76,13 +78,14 @@ class Lock:
         """The lock of `to_json`'s text.
 
         Raises:
-            ValueError: It is no lock, or of a format that this toto does not know.
+            Trouble: It is no lock, or of a format that this toto does not know.
         """
+        mend = "make a new one: toto update HOST"
         try:
             said: dict[str, Any] = json.loads(text)
             if said["format"] != LOCK_FORMAT:
-                raise ValueError(f"a lock of format {said['format']}; this toto knows {LOCK_FORMAT}")
+                raise Trouble(f"a lock of format {said['format']}; this toto knows {LOCK_FORMAT}", mend=mend)
             packages = tuple(sorted(Locked(**package) for package in said["packages"]))
             return cls(str(said["suite"]), str(said["architecture"]), packages)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"this is no lock: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise Trouble(f"this is no lock: {error}", mend=mend) from error

@@ -17,7 +17,7 @@ from server.core.definition import DebianHost, FileEntry
 FORMAT = 1
 """Raised when the same definition and lock have to become another package; part of every release's id."""
 EPOCH = 1577836800
-"""Time of all files of a release, and of its index: 2020-01-01. The same release is the same bytes, whenever it is built."""
+"""Time of all files of a release and of its index, 2020-01-01: the same release is the same bytes, whenever built."""
 SHARE = Path("usr/share/toto")
 SCRIPTS = Path(__file__).with_name("host_package")
 NAMES = ("preinst", "postinst", "prerm", "postrm")

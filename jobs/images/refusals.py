@@ -27,7 +27,7 @@ def foreign(host: DebianHost, architecture: str) -> None:
             )
 
 
-def unreachable(host: DebianHost, update: process.Result) -> None:
+def unreachable(suite: str, update: process.Result) -> None:
     """Refuse a suite that the archives do not have; other faults of fetching the lists are the operator's.
 
     Raises:
@@ -40,13 +40,11 @@ def unreachable(host: DebianHost, update: process.Result) -> None:
     lines = [line for line in said.splitlines() if line.startswith(("E:", "W:"))] or ["no reason given"]
     if re.search(r"404 +Not Found|File not found", said) and "does not have a Release file" in said:
         raise BuildRefused(
-            f'the archives have no suite "{host.suite}"',
-            where=f"host {host.name}",
+            f'the archives have no suite "{suite}"',
             mend="correct `suite`, or the sources in fleet.toml",
         )
     raise Trouble(
-        f"the lists of {host.suite} cannot be fetched: {lines[0][2:].strip()}",
-        where=f"host {host.name}",
+        f"the lists of {suite} cannot be fetched: {lines[0][2:].strip()}",
         mend="look at the network and this machine's apt sources, then retry",
     )
 
@@ -102,7 +100,8 @@ def unresolvable(host: DebianHost, root: AptRoot, result: process.Result) -> Non
             mend=f"choose one of: {', '.join(providers)}" if providers else "correct `packages`",
         )
     if _UNMET in said:
-        raise BuildRefused(f"these packages cannot be together: {_conflict(said)}", where=where, mend="correct `packages`")
+        what = f"these packages cannot be together: {_conflict(said)}"
+        raise BuildRefused(what, where=where, mend="correct `packages`")
     lines = [line for line in said.splitlines() if line.startswith("E:")] or said.strip().splitlines()[-1:]
     raise Trouble(f"apt cannot resolve the packages: {' '.join(lines) or 'no output'}", where=where)
 

@@ -26,7 +26,7 @@ def packages(stanzas: Mapping[str, str]) -> bytes:
 
 
 def release(release_id: str, suite: str, architectures: Sequence[str], index: bytes, epoch: int) -> bytes:
-    """Release: what the index must be. No `Valid-Until`: how long a release may be installed is the signed manifest's."""
+    """Release: what the index must be. No `Valid-Until`: how long it may be installed is the signed manifest's word."""
     fields = {
         "Origin": f"toto-{release_id[:12]}",
         "Label": "toto",

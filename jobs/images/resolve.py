@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from jobs.images import kernel, refusals
+from jobs.images import debs, kernel, refusals
 from jobs.images.apt_root import apt_root, native_architecture
 from jobs.images.apt_sources import sources
 from jobs.images.lock import Lock, Locked
@@ -48,7 +48,7 @@ def resolve(config: Config, host: DebianHost, log: StageLog) -> Lock:
     places = sources(host.suite, host.sources)
     log.line(f"asking the archives of {host.suite} for the packages of {host.name}")
     with apt_root(found, places, architecture, config.limits.build) as root:
-        refusals.unreachable(host, root.update())
+        refusals.unreachable(host.suite, root.update())
         refusals.unknown(host, root)
         wanted = [str(requirement) for requirement in host.packages]
         result = root.simulate([*PATTERNS, *BASE, *wanted])
@@ -56,8 +56,10 @@ def resolve(config: Config, host: DebianHost, log: StageLog) -> Lock:
         chosen = installed(result.text)
         records = pick(root.records([f"{name}={version}" for name, version in chosen.items()]), chosen)
         lock = Lock(host.suite, architecture, locked(records))
-        kernel.choose(config, root, host.suite)
-    log.line(f"{len(lock.packages)} packages, {sum(p.size for p in lock.packages) // 1024**2} MiB; lock {lock.digest[:12]}")
+        newest = kernel.newest(root, host.suite)
+    kernel.remember(found, newest, lock.suite, debs.archives(found, places, architecture), log)
+    mebibytes = sum(package.size for package in lock.packages) // 1024**2
+    log.line(f"{len(lock.packages)} packages, {mebibytes} MiB; lock {lock.digest[:12]}")
     return lock
 
 
@@ -96,8 +98,8 @@ def locked(records: Mapping[str, Paragraph]) -> tuple[Locked, ...]:
 def closure(records: Mapping[str, Paragraph]) -> frozenset[str]:
     """The packages that are on every host: essential, required, `BASE`, and all that these need among the records.
 
-    Of alternatives the first that was chosen counts, then whoever provides one: apt may have had a better reason for its
-    choice, and then the base is a package too large, never too small.
+    Of alternatives the first that was chosen counts, then whoever provides one: apt may have had a better reason for
+    its choice, and then the base is a package too large, never too small.
     """
     providers: dict[str, list[str]] = {}
     for name, record in records.items():

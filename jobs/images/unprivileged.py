@@ -1,7 +1,7 @@
 """Building without root: as an ordinary user, in a user namespace with subordinate ids.
 
-toto's processes run as the system user `toto` already. Where a developer runs a build as root, the same user is used, so
-that nobody builds as root. In the namespace the user is root (id 0) and the subordinate ids are everybody else.
+toto's processes run as the system user `toto` already. Where a developer runs a build as root, the same user is used:
+nobody builds as root. In the namespace the user is root (id 0) and the subordinate ids are everybody else.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def namespace(argv: Sequence[str]) -> list[str]:
-    """The command as root of a new user namespace: own mounts, processes and an empty network; it dies with its starter."""
+    """The command as root of a new user namespace: own mounts and processes, no network; it dies with its starter."""
     kinds = ["--map-root-user", "--map-auto", "--mount", "--pid", "--fork", "--kill-child", "--net", "--ipc", "--uts"]
     return [process.tool("unshare"), *kinds, "--", *argv]
 
@@ -154,7 +154,7 @@ def ensure_builder(config: Config) -> Builder:
         said = trial.stderr.decode(errors="replace").strip().splitlines() or ["no output"]
         raise Trouble(
             f"the user {found.name} cannot make a user namespace ({said[-1]})",
-            mend="install uidmap, and allow it: sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000",
+            mend="apt install uidmap; sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000",
         )
     return found
 

@@ -11,7 +11,7 @@ _RELATION = re.compile(r"([a-z0-9][a-z0-9+.-]*)")
 
 
 def paragraphs(text: str) -> Iterator[Paragraph]:
-    """The paragraphs of a control file, fields by name as written; a field's further lines are kept with their newlines."""
+    """The paragraphs of a control file, fields by name as written; further lines of a field keep their newlines."""
     for block in re.split(r"\n[ \t]*\n", text):
         found: Paragraph = {}
         name = ""
@@ -30,7 +30,8 @@ def paragraphs(text: str) -> Iterator[Paragraph]:
 
 def render(fields: Mapping[str, str]) -> str:
     """One paragraph as text, with its final newline."""
-    return "".join(f"{name}:{value}\n" if value[:1] in ("", "\n") else f"{name}: {value}\n" for name, value in fields.items())
+    blank = ("", "\n")
+    return "".join(f"{name}:{'' if value[:1] in blank else ' '}{value}\n" for name, value in fields.items())
 
 
 def relations(value: str) -> tuple[tuple[str, ...], ...]:

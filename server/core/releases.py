@@ -1,8 +1,8 @@
 """Releases on disk: what a build made, by its id, and nothing that a build did not make.
 
-A release is a folder `releases/ID` with `release.json` (what it is), `Packages` and `Release` (an apt repository's index and
-its digest, not yet signed: builders hold no keys) and `debs/` (exactly the locked packages, and `toto-host-NAME`). It never
-changes: the id is a digest of what decides its content, and each file is verified against the next when it is opened.
+A release is a folder `releases/ID`: `release.json` (what it is), `Packages` and `Release` (an apt repository's index and
+its digest, not yet signed: builders hold no keys) and `debs/` (exactly the locked packages, and `toto-host-NAME`). It
+never changes: the id is a digest of what decides its content, and opening it verifies each file against the next.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def put(config: Config, folder: Path) -> ReleaseFiles:
         shutil.rmtree(folder)
         return kept
     with _aside(goal), contextlib.suppress(FileExistsError):
-        os.rename(folder, goal)
+        folder.rename(goal)
     return open(config, fresh.id)
 
 
@@ -199,7 +199,7 @@ def _aside(goal: Path) -> Iterator[None]:
     """Move a damaged release out of the way for the block, and remove it then."""
     aside = goal.with_name(f".{goal.name}.damaged-{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
-        os.rename(goal, aside)
+        goal.rename(aside)
     try:
         yield
     finally:
