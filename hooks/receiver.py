@@ -168,7 +168,7 @@ class Receiver:
         # Open for writing too: then it never reports an end when the last hook has closed it.
         wake = os.open(spool.wake_path(self.config), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         sign = spool.receiver_path(self.config)
-        mine = f"{os.getpid()} {_began()}\n"
+        mine = f"{os.getpid()} {_said('sys/kernel/random/boot_id')} {_said('self/comm')}\n"
         try:
             sign.write_text(mine)
             yield wake
@@ -179,9 +179,9 @@ class Receiver:
                     sign.unlink()
 
 
-def _began() -> str:
-    """When this process began, in ticks since boot: field 22 of its `stat` (proc(5))."""
-    return Path("/proc/self/stat").read_text().rpartition(") ")[2].split()[19]
+def _said(path: str) -> str:
+    """A line of /proc, as post-receive reads it too."""
+    return Path("/proc", path).read_text().strip()
 
 
 def _age(path: Path) -> float:

@@ -1,7 +1,7 @@
 """The spool: one small file for each ref that git has taken, written by post-receive, read by the receiver.
 
 A file is whole when its last line is `end`; so it needs no rename, and the death of any process in between leaves
-either a whole note or none that counts. File names sort by time.
+either a whole note or none that counts. When it came is the file's own time, to the nanosecond.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEADER = "toto-push 1"
 LARGEST = 64 * 1024
 """Bytes of a note at the most; an honest one has about 300."""
 _ID = re.compile(r"[0-9a-f]{12}")
-_KEYS = ("id", "repo", "ref", "old", "new", "pusher", "received")
+_KEYS = ("id", "repo", "ref", "old", "new", "pusher")
 
 
 class BadNote(ValueError):
@@ -55,7 +55,7 @@ def wake_path(config: Config) -> Path:
 
 
 def receiver_path(config: Config) -> Path:
-    """The file that says which process receives: its number and the time it began."""
+    """The file that says which process receives: its number, the boot it belongs to, and its name."""
     return folder(config) / "receiver"
 
 
@@ -78,8 +78,14 @@ def prepare(config: Config) -> None:
 
 
 def waiting(config: Config) -> list[Path]:
-    """All notes, oldest first."""
-    return sorted(folder(config).glob(f"*{SUFFIX}"))
+    """All notes, oldest first; those of one push may have the same time, and sort by their names then."""
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder(config)) as entries:
+        for entry in entries:
+            if entry.name.endswith(SUFFIX):
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name, entry.path))
+    return [Path(path) for _, _, path in sorted(found)]
 
 
 def read(path: Path) -> Note:
@@ -91,7 +97,8 @@ def read(path: Path) -> Note:
         FileNotFoundError: It is gone.
         OSError: The disk, or this process, is at its limits; the note may be sound.
     """
-    if not stat.S_ISREG(path.lstat().st_mode):
+    info = path.lstat()
+    if not stat.S_ISREG(info.st_mode):
         raise BadNote("is no plain file")
     try:
         # Whoever may push may also put another thing here since: it is neither followed nor waited for.
@@ -108,10 +115,10 @@ def read(path: Path) -> Note:
         raise BadNote(f"has more than {LARGEST} bytes")
     if not content.endswith(b"\nend\n"):
         raise Unfinished("has no last line `end`")
-    return Note(path, parse(content.decode(errors="replace")))
+    return Note(path, parse(content.decode(errors="replace"), datetime.fromtimestamp(info.st_mtime, UTC)))
 
 
-def parse(text: str) -> Push:
+def parse(text: str, received: datetime) -> Push:
     """The push that a note tells of.
 
     Raises:
@@ -127,7 +134,7 @@ def parse(text: str) -> Push:
         raise BadNote(f"has the keys {', '.join(key for key, _ in pairs)} instead of {', '.join(_KEYS)}")
     if not _ID.fullmatch(said["id"]) or not all(map(repos.COMMIT.fullmatch, (said["old"], said["new"]))):
         raise BadNote("has an id or a commit that is none")
-    with contextlib.suppress(UsageFault, ValueError, OverflowError, OSError):
+    with contextlib.suppress(UsageFault):
         return Push(
             id=said["id"],
             repo=repos.check_name(said["repo"]),
@@ -135,7 +142,7 @@ def parse(text: str) -> Push:
             old=said["old"],
             new=said["new"],
             pusher="".join(char if char.isprintable() else "?" for char in said["pusher"])[:100] or "unknown",
-            received=datetime.fromtimestamp(int(said["received"]) / 1e9, UTC),
+            received=received,
             options=options,
         )
-    raise BadNote("has a repository, a ref or a time that is none")
+    raise BadNote("has a repository or a ref that is none")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hooks import install
+from hooks import install, spool
 from server.core import repos
 from server.core.config import Config
 from server.core.store import Store
@@ -82,7 +82,7 @@ class Pushing:
     def notes(self) -> list[dict[str, str]]:
         """The spool's files, oldest first, as their keys and values."""
         found = []
-        for path in sorted((self.config.data / "spool").glob("*.push")):
+        for path in spool.waiting(self.config):
             lines = path.read_text().splitlines()
             assert lines[0] == "toto-push 1"
             assert lines[-1] == "end"

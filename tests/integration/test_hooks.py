@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,6 @@ def test_a_sound_push_is_taken_noted_and_told(pushing: Pushing) -> None:
     head = pushing.head()
     assert pushing.taken() == {"main": head}
     (note,) = pushing.notes()
-    assert note.pop("received").isdigit()
     assert len(identity := note.pop("id")) == 12
     assert note == {"repo": "home", "ref": "refs/heads/main", "old": "0" * 40, "new": head, "pusher": "ada"}
     assert answer.said == [
@@ -301,6 +302,51 @@ def test_push_options_that_mean_nothing_are_refused(pushing: Pushing, options: l
     answer = pushing.push(*[part for option in options for part in ("-o", option)], "origin", "main")
     assert answer.code == 1
     assert text in answer.text
+
+
+class Nobody:
+    """A queue that takes everything."""
+
+    def enqueue_plan(self, push_id: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stale", ["", "pid", "boot", "name"])
+def test_whether_toto_runs_is_told_by_its_process(pushing: Pushing, stale: str) -> None:
+    stopping = threading.Event()
+    receiver = threading.Thread(
+        target=Receiver(pushing.store, Nobody(), pushing.config).run, args=(stopping.is_set,), kwargs={"every": 0.1}
+    )
+    sign = pushing.config.data / "spool" / "receiver"
+    receiver.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not sign.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        pid, boot, name = sign.read_text().split(" ", 2)
+        changed = {"pid": "4194305" if stale == "pid" else pid, "boot": "x" if stale == "boot" else boot}
+        sign.write_text(f"{changed['pid']} {changed['boot']} {'x' if stale == 'name' else ''}{name}")
+        assert ("toto is not running" in pushing.push().text) == bool(stale)
+    finally:
+        stopping.set()
+        receiver.join(20)
+
+
+def test_following_goes_on_to_toto_follow_with_the_deployed_branch(pushing: Pushing, tmp_path: Path) -> None:
+    follow = tmp_path / "toto"
+    follow.write_text(f'#!/bin/sh\n[ $1 = follow ] || exec {" ".join(install.command())} "$@"\necho "following $2 of $TOTO_DATA"\n')
+    follow.chmod(0o755)
+    for name in install.HOOKS:
+        hook = pushing.bare / "hooks" / name
+        hook.write_text(hook.read_text().replace(" ".join(install.command()), str(follow)))
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    comm = Path("/proc/self/comm").read_text()
+    (pushing.config.data / "spool" / "receiver").write_text(f"{os.getpid()} {boot} {comm}")
+    answer = pushing.push("-o", "toto.follow", "origin", "main:a", "main", "main:z")
+    assert answer.code == 0
+    main = next(note["id"] for note in pushing.notes() if note["ref"] == "refs/heads/main")
+    assert answer.said[-1] == f"following {main} of {pushing.config.data}"
 
 
 def test_following_without_a_toto_says_so(pushing: Pushing) -> None:

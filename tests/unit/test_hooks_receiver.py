@@ -26,8 +26,7 @@ OLD, NEW = "1" * 40, "2" * 40
 
 def note(identity: str = "0123456789ab", **changed: str) -> str:
     said = {
-        "id": identity, "repo": "home", "ref": "refs/heads/main", "old": OLD, "new": NEW, "pusher": "ada",
-        "received": "1700000000123456789", **changed,
+        "id": identity, "repo": "home", "ref": "refs/heads/main", "old": OLD, "new": NEW, "pusher": "ada", **changed,
     }  # fmt: skip
     return "toto-push 1\n" + "".join(f"{key} {value}\n" for key, value in said.items()) + "end\n"
 
@@ -90,10 +89,11 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
 
 def test_a_note_becomes_a_push_and_a_job_and_is_gone(setting: Setting) -> None:
     path = setting.put(note(ref="refs/heads/a/b", old=ZERO).replace("end\n", "option toto.plan\noption toto.again\nend\n"))
+    os.utime(path, ns=(1700000000123456000,) * 2)
     assert setting.receiver.drain() == 1
     assert setting.store.push("0123456789ab") == Push(
         "0123456789ab", "home", "refs/heads/a/b", ZERO, NEW, "ada",
-        datetime(2023, 11, 14, 22, 13, 20, 123457, UTC), ("toto.plan", "toto.again"),
+        datetime(2023, 11, 14, 22, 13, 20, 123456, UTC), ("toto.plan", "toto.again"),
     )  # fmt: skip
     assert setting.queue.ids == ["0123456789ab"]
     assert not path.exists()
@@ -108,11 +108,12 @@ def test_the_subject_of_its_commit_is_recorded(setting: Setting) -> None:
     assert push.subject == "the subject"
 
 
-def test_notes_are_received_in_the_order_of_their_names(setting: Setting) -> None:
-    for number in (3, 1, 2):
-        setting.put(note(f"{number:012x}"), f"{number}.push")
-    assert setting.receiver.drain() == 3
-    assert setting.queue.ids == [f"{number:012x}" for number in (1, 2, 3)]
+def test_notes_are_received_oldest_first_and_those_of_one_push_by_name(setting: Setting) -> None:
+    for number, age in ((4, 0), (3, 50), (2, 50), (1, 60)):
+        path = setting.put(note(f"{number:012x}"), f"{9 if number == 1 else number}.push")
+        os.utime(path, (1700000000 - age,) * 2)
+    assert setting.receiver.drain() == 4
+    assert setting.queue.ids == [f"{number:012x}" for number in (1, 2, 3, 4)]
 
 
 def test_a_note_is_removed_only_after_its_job_exists(setting: Setting) -> None:
@@ -151,7 +152,7 @@ def test_an_unfinished_note_is_left_until_its_hook_must_be_dead(setting: Setting
     "text",
     [
         "\nend\n", "x\nend\n", note().replace("toto-push 1", "toto-push 2"), note(repo="none"), note(repo="../x"), note(new="x"),
-        note("x"), note(ref="-x"), note(ref="refs/heads/a..b"), note(received="x"), note(received="9" * 40),
+        note("x"), note(ref="-x"), note(ref="refs/heads/a..b"), note(received="x"),
         note().replace("pusher ada\n", ""), note().replace("end\n", "more x\nend\n"), note().replace("id ", "id x\nid "),
         "toto-push 1\n" + "x" * 70000 + "\nend\n",
     ],
@@ -215,9 +216,10 @@ def test_a_hook_wakes_the_receiver_at_once_and_sees_that_it_runs(setting: Settin
     thread.start()
     try:
         assert ready.wait(10)
-        pid, began = spool.receiver_path(setting.config).read_text().split()
+        pid, boot, name = spool.receiver_path(setting.config).read_text().split()
         assert int(pid) == os.getpid()
-        assert Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19] == began
+        assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        assert name == Path(f"/proc/{pid}/comm").read_text().strip()
         setting.put(note())
         with spool.wake_path(setting.config).open("w") as fifo:
             fifo.write("\n")
