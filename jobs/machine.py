@@ -22,7 +22,7 @@ from jobs.guest import ALIAS, guest_keys
 from jobs.machine_console import Console
 from jobs.machine_folder import socket_folder
 from jobs.machine_qemu import Descriptors, machine_argv, qemu_binary, unprivileged
-from jobs.passt import WayOut, way_out
+from jobs.passt import pull_out, way_out
 from jobs.qmp import Qmp
 from server.core import process
 from server.core.config import Config, Limits
@@ -57,6 +57,7 @@ class Machine:
     Attributes:
         ssh: The way to run commands in it.
         console: What it prints on its serial console.
+        online: Whether it has a way out.
         started: When QEMU started, on the monotonic clock.
         limits: Bounds of the run.
     """
@@ -69,7 +70,7 @@ class Machine:
         self._qmp = qmp
         self._complaints = complaints
         self._stack = stack
-        self._out: WayOut | None = None
+        self.online = False
         self._online = stack.enter_context(contextlib.ExitStack())
         self.console = console
         self.ssh = ssh
@@ -99,11 +100,6 @@ class Machine:
         """Whether QEMU still runs."""
         return self._qemu.poll() is None
 
-    @property
-    def online(self) -> bool:
-        """Whether it has a way out."""
-        return self._out is not None
-
     def run(
         self,
         command: str,
@@ -123,7 +119,14 @@ class Machine:
             CommandFailed: It did not end with 0, and `check` was set.
         """
         result = self.ssh.run(
-            command, timeout=timeout, data=data, on_stdout=on_stdout, on_stderr=on_stderr, check=False, limit=limit, stop=stop
+            command,
+            timeout=timeout,
+            data=data,
+            on_stdout=on_stdout,
+            on_stderr=on_stderr,
+            check=False,
+            limit=limit,
+            stop=stop,
         )
         if result.code != 0 and not (stop is not None and stop()):
             self.check_alive(wait=1.0 if result.code == LOST else 0.0)
@@ -146,7 +149,9 @@ class Machine:
         if self.console.panic is None:
             self.console.drained(2.0)
         if self.console.panic is not None:
-            raise BootFailed(f"the VM's kernel panicked: {self.console.panic}", mend="the console's end is in the stage's log")
+            raise BootFailed(
+                f"the VM's kernel panicked: {self.console.panic}", mend="the console's end is in the stage's log"
+            )
         if self._qemu.poll() == 0:
             raise BootFailed(
                 f"the VM switched itself off; the last line on its console: {self.console.last_line()}",
@@ -215,24 +220,27 @@ class Machine:
         return self.ssh.run("true", timeout=max(1.0, until - time.monotonic()), stop=stopped).code == 0
 
     def go_online(self) -> None:
-        """Give it a way out to the network (see `jobs.passt` for what lies behind it); nothing where it has one.
+        """Give it a way out (see `jobs.passt` for what lies behind it); nothing where it has one.
 
         Raises:
             VmTrouble: passt did not start, or the machine's network could not be set up.
         """
-        if self._out is None:
-            self._out = self._online.enter_context(way_out(self._qmp, self.run))
+        if not self.online:
+            with contextlib.ExitStack() as fresh:
+                fresh.enter_context(way_out(self._qmp, self.run, self._door.parent))
+                self._online.push(fresh.pop_all())
+            self.online = True
 
     def go_offline(self) -> None:
-        """Cut the way out, and see that nothing but `lo` is left; nothing where it has none.
+        """Cut the way out, and see that nothing of it is left in the machine; nothing where it has none.
 
         Raises:
-            VmTrouble: The machine's network is not as it was before.
+            VmTrouble: The machine did not give its card up, or still has a route out.
         """
-        if self._out is not None:
-            self._out.cut()
-            self._out = None
-        self._online.close()
+        if self.online:
+            self._online.close()
+            self.online = False
+            pull_out(self._qmp, self.run)
 
 
 @contextlib.contextmanager
@@ -271,7 +279,9 @@ def machine(config: Config, image: Image, name: str, limits: Limits, folder: Pat
             argv = machine_argv(qemu_binary(), name, image.root, limits, how, files, shared / DOOR)
             who = unprivileged(kvm=how.kind == "kvm")
             qemu = stack.enter_context(
-                process.started(argv, env={"PATH": process.PATH}, output=complaints, pass_fds=files.all, cwd=Path("/"), **who)
+                process.started(
+                    argv, env={"PATH": process.PATH}, output=complaints, pass_fds=files.all, cwd=Path("/"), **who
+                )
             )
         ssh = Ssh(
             ALIAS, "root", keys.client, keys.known_hosts, ALIAS, control=sockets / "c", connect_timeout=60,
