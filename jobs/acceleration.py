@@ -80,19 +80,21 @@ def _find(kernel: Path | None) -> Acceleration:
         return Acceleration("kvm", f"a guest ran under KVM ({seconds:.1f} s)")
     return Acceleration(
         "tcg",
-        f"{DEVICE} opens, but a guest did not run under it within {TRY_SECONDS:g} s: software emulation is used, which is "
-        "some ten times slower; nested virtualization has to be switched on where this machine itself runs",
+        f"{DEVICE} opens, but a guest did not run under it within {TRY_SECONDS:g} s: software emulation is used, which "
+        "is some ten times slower; nested virtualization has to be switched on where this machine itself runs",
     )
 
 
 def obstacle_to(device: Path) -> str | None:
     """Why the device cannot be opened, with what to do about it; None where it can."""
     if not device.exists():
-        return f"there is no {device}: enable virtualization in the firmware, or nested virtualization in the hypervisor"
+        return (
+            f"there is no {device}: enable virtualization in the firmware, or nested virtualization in the hypervisor"
+        )
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except PermissionError:
-        return f"{device} may not be opened by this user: add it to the group kvm (`usermod -aG kvm toto`), then restart toto"
+        return f"this user may not open {device}: add it to the group kvm (`usermod -aG kvm toto`), then restart toto"
     except OSError as error:
         return f"{device} does not open: {error.strerror}"
     return None
@@ -101,7 +103,19 @@ def obstacle_to(device: Path) -> str | None:
 def try_kvm(kernel: Path | None) -> tuple[bool, float]:
     """Whether a guest comes to its end under KVM, and after how many seconds."""
     qemu = process.tool(f"qemu-system-{os.uname().machine}")
-    base = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-M", "q35", "-m", "256", "-no-reboot", *HARDWARE]
+    base = [
+        qemu,
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-M",
+        "q35",
+        "-m",
+        "256",
+        "-no-reboot",
+        *HARDWARE,
+    ]
     if kernel is not None:
         argv = [*base, "-kernel", str(kernel), "-append", "panic=-1 quiet"]
         result = process.run(argv, timeout=TRY_SECONDS, check=False, grace=1)

@@ -1,9 +1,9 @@
 """What toto adds to a VM's image: its own way in, which the host's description neither sees nor can break.
 
-A control card in a network namespace of its own (the host's network has only `lo` until toto gives it a way out), and a
-second sshd in it, with its own key, configuration, passwd and shadow. Commands leave that namespace at once and run in the
-machine's own. The unit does nothing where the kernel was not started by toto (`toto.rehearsal` on its command line), and
-nothing host-specific is set: the host's name comes on the kernel's command line.
+A control card in a network namespace of its own (the host's network has only `lo` until toto gives it a way out), and
+a second sshd in it, with its own key, configuration, passwd and shadow. Commands leave that namespace at once and run
+in the machine's own. The unit does nothing where the kernel was not started by toto (`toto.rehearsal` on its command
+line), and nothing host-specific is set: the host's name comes on the kernel's command line.
 
 The host's own units stay as they are, apart from those that `jobs.machine` masks on the kernel's command line because
 they wait for a network that a rehearsal does not have.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import io
-import os
 import shutil
 import tarfile
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ def _make_keys(folder: Path) -> None:
         (fresh / name).chmod(0o600)
     kind, key = (fresh / "host.pub").read_text().split()[:2]
     (fresh / "known_hosts").write_text(f"{ALIAS} {kind} {key}\n")
-    os.replace(fresh, folder)
+    fresh.replace(folder)
 
 
 def guest_files(config: Config) -> bytes:

@@ -1,8 +1,8 @@
 """A run's VM: QEMU in a sandbox without network, reached by SSH over a unix socket.
 
 Whatever ends the run, nothing of it is left: QEMU and the relay die with the sandbox, the sandbox with the thread that
-started it (so enter `machine` in a thread that lives as long as the VM is wanted), the overlay has no name from the start,
-and the one folder that has (for two sockets) is locked while it is used and swept by the next VM.
+started it (so enter `machine` in a thread that lives as long as the VM is wanted), the overlay has no name from the
+start, and the one folder that has (for sockets) is locked while it is used and swept by the next VM.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Machine:
     """A VM that runs. `machine` makes one.
 
     Attributes:
+        name: The host's name, which it has.
         ssh: The way to run commands in it.
+        scratch: A private folder of this side that goes with it.
         console: What it prints on its serial console.
         online: Whether it has a way out.
         started: When QEMU started, on the monotonic clock.
@@ -63,9 +65,11 @@ class Machine:
     """
 
     def __init__(
-        self, qemu: Child, qmp: Qmp, console: Console, ssh: Ssh, limits: Limits, complaints: IO[bytes],
-        stack: contextlib.ExitStack,
+        self, name: str, qemu: Child, qmp: Qmp, console: Console, ssh: Ssh, limits: Limits, complaints: IO[bytes],
+        scratch: Path, stack: contextlib.ExitStack,
     ) -> None:  # fmt: skip
+        self.name = name
+        self.scratch = scratch
         self._qemu = qemu
         self._qmp = qmp
         self._complaints = complaints
@@ -274,7 +278,8 @@ def machine(config: Config, image: Image, name: str, limits: Limits, folder: Pat
             files = Descriptors(
                 disk=_opened(theirs, image.disk), overlay=_overlay(theirs, image.disk, folder),
                 kernel=_opened(theirs, image.kernel), initrd=_opened(theirs, image.initrd) if image.initrd else None,
-                console=theirs.enter_context(their_console).fileno(), monitor=theirs.enter_context(their_monitor).fileno(),
+                console=theirs.enter_context(their_console).fileno(),
+                monitor=theirs.enter_context(their_monitor).fileno(),
             )  # fmt: skip
             argv = machine_argv(qemu_binary(), name, image.root, limits, how, files, shared / DOOR)
             who = unprivileged(kvm=how.kind == "kvm")
@@ -287,7 +292,8 @@ def machine(config: Config, image: Image, name: str, limits: Limits, folder: Pat
             ALIAS, "root", keys.client, keys.known_hosts, ALIAS, control=sockets / "c", connect_timeout=60,
             proxy=f"{process.tool('socat')} - UNIX-CONNECT:{shared / DOOR}",
         )  # fmt: skip
-        vm = Machine(qemu, Qmp(monitor), reader, ssh, limits, complaints, stack.enter_context(contextlib.ExitStack()))
+        inner = stack.enter_context(contextlib.ExitStack())
+        vm = Machine(name, qemu, Qmp(monitor), reader, ssh, limits, complaints, sockets, inner)
         vm.greet()
         yield vm
 

@@ -82,7 +82,7 @@ def qemu_binary() -> str:
 def sandbox_argv(
     binds: Sequence[str], *, shared: Path, kvm: bool = False, data: Sequence[tuple[int, str]] = ()
 ) -> list[str]:
-    """bubblewrap around a command: no network but an empty `lo`, no capabilities, no process of the host in sight.
+    """Bubblewrap around a command: no network but an empty `lo`, no capabilities, no process of the host.
 
     Args:
         binds: Files and folders of the host that are there, read-only.
@@ -93,7 +93,7 @@ def sandbox_argv(
     argv = [
         process.tool("bwrap"), "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
         "--unshare-cgroup-try", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL",
-        "--hostname", "toto", "--dev", "/dev", "--tmpfs", "/tmp",
+        "--hostname", "toto", "--dev", "/dev", "--tmpfs", "/tmp",  # noqa: S108 - its own
         "--bind", str(shared), "/shared", "--ro-bind", "/usr/lib", "/usr/lib",
     ]  # fmt: skip
     for name in ("lib", "lib64", "bin", "sbin"):

@@ -1,9 +1,9 @@
 """A VM's way out: passt, as an unprivileged user, plugged into the running machine and pulled out again.
 
-What lies behind it: whatever this builder can reach over IPv4, its own local networks included, so that tests find the
-same mirrors, proxies and services as the builder does. What never does (`jobs.passt_filter`): the builder's loopback, any
-address of its own, link-local addresses (clouds' metadata among them), multicast. Names are asked through passt from the
-builder's own resolver, which may listen on its loopback: DNS to that one address is the only thing that gets there.
+What lies behind it: whatever this builder can reach over IPv4, its own local networks included, so that tests find
+the same mirrors, proxies and services as the builder does. What never does (`jobs.passt_filter`): the builder's
+loopback, any address of its own, link-local addresses (clouds' metadata among them), multicast. Names are asked through
+passt from the builder's own resolver, which may listen on its loopback: DNS to it is the only thing that gets there.
 Nothing can connect in. Addresses that the builder gains after the way out was made are not known to it.
 """
 
@@ -13,7 +13,6 @@ import contextlib
 import ipaddress
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
@@ -43,7 +42,7 @@ class Runner(Protocol):
 
 
 def passt_argv(channel: int) -> list[str]:
-    """passt on an open socket: IPv4 only, nothing forwarded in, the gateway's address not mapped to the host.
+    """Command of passt on an open socket: IPv4 only, nothing forwarded in, the gateway not mapped to the host.
 
     The builder's resolver is the first of its resolv.conf, which passt reads: named by `--dns`, it would not be asked.
     """
@@ -78,7 +77,7 @@ def _connect(stack: contextlib.ExitStack, qmp: Qmp, door: Path) -> None:
     """passt, the filter before it, and the card before that."""
     ours, theirs = socket.socketpair()
     stack.callback(ours.close)
-    said = stack.enter_context(tempfile.TemporaryFile())
+    said = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
     with theirs:
         passt = stack.enter_context(
             process.started(

@@ -1,8 +1,9 @@
 """What of a VM's frames may reach passt: a small firewall between the two, in this process, without privileges.
 
-passt hands a guest's packets to ordinary sockets of the host, so a guest that sends to 127.0.0.1 or to one of the host's
-own addresses would speak to services of the host: `--no-map-gw` closes only the gateway's address. QEMU and passt exchange
-frames over a stream, each after its length in four bytes; whatever is not plainly allowed is dropped here.
+passt hands a guest's packets to ordinary sockets of the host, so a guest that sends to 127.0.0.1 or to one of the
+host's own addresses would speak to services of the host (tried: a connection to 127.0.0.1 arrived): `--no-map-gw`
+closes only the gateway's address. QEMU and passt exchange frames over a stream, each after its length in four bytes;
+whatever is not plainly allowed is dropped here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_FRAME = 128 * 1024
 NEVER = tuple(
     ipaddress.IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
 )
-"""This host, its loopback, link-local (with the clouds' metadata services), multicast, and what is no address at all."""
+"""This host, its loopback, link-local (with the clouds' metadata services), multicast, and what is no address."""
 
 
 @dataclass(frozen=True)
