@@ -25,6 +25,8 @@ from server.core.states import StageName
 
 CONTACT_SECONDS = 60
 """After an activation SSH must answer within this, or the target undoes it."""
+LOCK_SECONDS = 30
+"""How long a preflight waits for others to be done with dpkg."""
 SPARE_SECONDS = 120
 """What the dead-man's time has over activation and smoke tests together."""
 ROLLBACK_SECONDS = 900
@@ -42,6 +44,8 @@ class DebianTarget:
         keys: What its /etc/toto believes.
         limits: Bounds of its runs.
         command: What starts toto-act; empty where the account's forced command does.
+        contact: Seconds within which SSH must answer after an activation.
+        lock: Seconds that a preflight waits for others to be done with dpkg.
     """
 
     name: str
@@ -50,6 +54,7 @@ class DebianTarget:
     limits: Limits
     command: str = ""
     contact: int = CONTACT_SECONDS
+    lock: int = LOCK_SECONDS
 
     @classmethod
     def of(cls, config: Config, entry: HostEntry, ssh: Ssh, limits: Limits) -> DebianTarget:
@@ -134,7 +139,7 @@ class DebianTarget:
         self, run_id: str, release_id: str, generation: int, *, over_drift: bool = False, log: StageLog
     ) -> Preview:
         """Check the machine and record all that the way back needs; changes nothing."""
-        bounds = {"activation": int(self.limits.activation), "contact": self.contact, "deadman": self._deadman}
+        bounds = {"activation": int(self.limits.activation), "contact": self.contact, "deadman": self._deadman, "lock": self.lock}
         force = {"force": "over-drift"} if over_drift else {}
         data = self._order("activate", run=run_id, release=release_id, generation=generation, **bounds, **force)
         try:

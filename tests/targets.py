@@ -142,8 +142,8 @@ class Builder:
             sums += f"{hashlib.md5(content.encode()).hexdigest()}  {path}\n"
         (root / "DEBIAN/md5sums").write_text(sums)
         (root / "DEBIAN/control").write_text(
-            f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: t <t@example.org>\nInstalled-Size: 8\n"
-            f"{extra}Description: tiny\n"
+            f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: t <t@example.org>\n"
+            f"{'' if 'Installed-Size' in extra else 'Installed-Size: 8' + chr(10)}{extra}Description: tiny\n"
         )
         for script, body in {"postinst": postinst, **(scripts or {})}.items():
             (root / "DEBIAN" / script).write_text(f"#!/bin/sh\nset -e\n{body}\n")
