@@ -89,7 +89,7 @@ def runs() -> Response:
     filters = {key: request.args.get(key) or None for key in ("host", "state", "push", "text", "before")}
     if filters["before"] is not None:
         filters["before"] = str(_number("before", 0, 2**62))
-    found = services().store.runs(limit=_number("limit", 50, MOST), **filters)  # type: ignore[arg-type]
+    found = services().store.runs(limit=_number("limit", 50, MOST), **filters)
     return jsonify([run_json(run) for run in found])
 
 

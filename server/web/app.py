@@ -20,6 +20,7 @@ from server.web import api, auth, buttons, pages, words
 from server.web.services import KEY, Services
 
 STATIC = Path(__file__).with_name("static")
+EVERY_NAME = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -110,7 +111,7 @@ def _config() -> Config:
 def _headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.endpoint == "static":
+    if request.endpoint == "static" and "v" in request.args:
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     else:
         response.headers.setdefault("Cache-Control", "private, no-cache")

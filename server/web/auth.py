@@ -41,7 +41,7 @@ class Guesses:
         self._wrong: dict[str, deque[float]] = {}
 
     def wait(self, limits: dict[str, int]) -> float:
-        """Seconds until one may guess again; 0 where one may now. `limits` says how many wrong ones each key may have."""
+        """Seconds until one may guess again; 0 where one may now. `limits`: how many wrong ones each key may have."""
         now = self._clock()
         with self._lock:
             self._forget(now)

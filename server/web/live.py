@@ -1,8 +1,8 @@
 """Telling browsers what changed, as server-sent events.
 
-One hub thread for a process reads Redis's stream with one XREAD, always from a concrete id (from `$`, what comes between
-two reads is lost), and hands each watcher what concerns it. A watcher keeps only the newest event of a kind, so a slow
-one never piles up. Every connection begins with the whole state: who reconnects has lost nothing, whatever its
+One hub thread for a process reads Redis's stream with one XREAD, always from a concrete id (from `$`, what comes
+between two reads is lost), and hands each watcher what concerns it. A watcher keeps only the newest event of a kind, so
+a slow one never piles up. Every connection begins with the whole state: who reconnects has lost nothing, whatever its
 `Last-Event-ID` said. What nobody told (Redis away, or a line printed just after another) is found by looking.
 """
 
@@ -235,10 +235,11 @@ class StreamReader:
     """Reads Redis's stream from one concrete id to the next, across interruptions and a Redis that began anew."""
 
     def __init__(self, config: Config) -> None:
-        retry = Retry(NoBackoff(), 0)
-        url = config.redis_url
-        # redis-py's default read timeout of 5 s must be longer than the block, or each quiet moment is an error
-        self._client = redis.Redis.from_url(url, socket_timeout=10, retry=retry, decode_responses=True)
+        # redis-py's read timeout must be longer than the block, or each quiet moment is an error; RESP 2 is asked for
+        # because RESP 3 answers XREAD in another shape
+        self._client = redis.Redis.from_url(
+            config.redis_url, socket_timeout=10, retry=Retry(NoBackoff(), 0), decode_responses=True, protocol=2
+        )
         self._last = ""
         self.away = False
 
@@ -247,13 +248,13 @@ class StreamReader:
         try:
             if not self._last or self.away:
                 self._begin()
-            found = self._client.xread({STREAM: self._last}, count=1000, block=int(BLOCK_SECONDS * 1000))
+            found: Any = self._client.xread({STREAM: self._last}, count=1000, block=int(BLOCK_SECONDS * 1000))
         except (redis.RedisError, OSError):
             self.away = True
             time.sleep(BLOCK_SECONDS)
             return []
         self.away = False
-        entries: list[tuple[str, dict[str, str]]] = found[0][1] if found else []  # type: ignore[index,assignment]
+        entries: list[tuple[str, dict[str, str]]] = found[0][1] if found else []
         if entries:
             self._last = entries[-1][0]
         return entries
@@ -261,7 +262,7 @@ class StreamReader:
     def _begin(self) -> None:
         """A concrete id to read from: where we were, or the newest where there is none, or where Redis began anew."""
         newest = self._client.xrevrange(STREAM, count=1)
-        end = str(newest[0][0]) if newest else "0-0"  # type: ignore[index]
+        end = str(newest[0][0]) if newest else "0-0"
         if not self._last or _moment(end) < _moment(self._last):
             self._last = end
 

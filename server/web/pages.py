@@ -1,4 +1,4 @@
-"""The pages for reading. Each works without JavaScript; with it, the same page is fetched again when something changed."""
+"""The pages for reading. Each works without JavaScript; with it, the same page is fetched again when it changed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run(run_id: str) -> str:
 
 
 def _chosen(run: Run, stages: tuple[Stage, ...], wanted: str | None) -> Stage | None:
-    """The stage that the page opens: the one asked for, the one that runs, the one that failed, or the last that ran."""
+    """The stage that the page opens: the one asked for, that runs, that failed, or the last that ran."""
     by_name = {stage.name.value: stage for stage in stages}
     if wanted in by_name:
         return by_name[wanted]
@@ -150,7 +150,7 @@ def host_why(host: Host) -> words.Why | None:
             return None
         case HostState.HELD:
             lead = f"Held by {host.held_by}: {host.held_why}."
-            return words.Why("warn", lead, "Pushes are built and rehearsed, and nothing is activated until it is released.")
+            return words.Why("warn", lead, "Pushes are built and rehearsed; nothing is activated until it is released.")
         case HostState.NEW:
             return words.Why("idle", "Nothing has been deployed here yet.", reason)
         case HostState.BEHIND:

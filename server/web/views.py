@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from server.core.model import Generation, Host, PlanRow, Push, Repo, Run, Stage
-from server.core.states import HostState, RunState
+from server.core.states import Action, HostState, RunState
 from server.core.store import Store
 from server.web import words
 
@@ -87,7 +87,9 @@ class HostView:
             return f"by {self.host.held_by}: {self.host.held_why}"
         if self.host.state is HostState.DEPLOYING and self.last is not None:
             return self.last.headline
-        return self.host.reason or ""
+        if self.host.reason:
+            return self.host.reason
+        return (self.last.run.reason or "") if self.troubled and self.last is not None else ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,16 @@ class PushView:
         return ", ".join([*said, f"{same} unchanged"] if same else said)
 
     @property
+    def changed(self) -> tuple[PlanRow, ...]:
+        """The hosts that something is done with, or would be."""
+        return tuple(row for row in self.rows if row.changed or row.action is not Action.NONE)
+
+    @property
+    def unchanged(self) -> tuple[PlanRow, ...]:
+        """The hosts that it leaves alone."""
+        return tuple(row for row in self.rows if row not in self.changed)
+
+    @property
     def result(self) -> RunView | None:
         """The run to look at first: the worst that ended, else one that goes on."""
         order = [*BAD_ENDS, RunState.RUNNING, RunState.WAITING, RunState.HELD]
@@ -130,8 +142,8 @@ class PushView:
         return min(self.runs, key=lambda view: ranked.get(view.run.state, len(order)), default=None)
 
     def run_for(self, host: str) -> RunView | None:
-        """The run that the plan made for a host."""
-        return next((view for view in self.runs if view.run.host == host), None)
+        """The newest run that the push caused on a host."""
+        return next((view for view in reversed(self.runs) if view.run.host == host), None)
 
 
 @dataclass(frozen=True)
@@ -210,7 +222,8 @@ def _tally(hosts: Iterable[HostView]) -> tuple[Count, ...]:
     counts: dict[HostState, int] = {}
     for view in views:
         counts[view.host.state] = counts.get(view.host.state, 0) + 1
-    found = [Count(state.value, counts[state], words.tone(state), words.word(state)) for state in SEVERITY if state in counts]
+    known = [state for state in SEVERITY if state in counts]
+    found = [Count(state.value, counts[state], words.tone(state), words.word(state)) for state in known]
     troubled = sum(view.troubled for view in views)
     if troubled:
         found.insert(0, Count("last-run-bad", troubled, "bad", "last run not good"))

@@ -153,17 +153,22 @@ def why(run: Run, stages: Sequence[Stage], failed: Sequence[CheckRow], host: Hos
         case RunState.RUNNING:
             return _cancelling(run)
         case RunState.GOOD:
-            return Why("good", _good(run, stages), reason)
+            return Why("good", _good(run, stages), "" if reason == (run.why or "").strip() else reason)
+        case RunState.UNKNOWN:
+            lead = f"The outcome on {run.host} is not known yet."
+            return Why("warn", lead, f"{reason} toto asks the target for its own record until it answers.".strip())
         case RunState.NO_OP | RunState.REHEARSED | RunState.SUPERSEDED | RunState.CANCELLED:
             return Why(tone(run.state), f"{word(run.state).capitalize()}.", reason)
         case RunState.HELD:
             return Why("warn", f"Nothing was activated on {run.host}.", reason)
         case RunState.ROLLBACK_FAILED:
             text = f"The rollback of {run.host} did not prove good: look at the machine itself."
-            return Why("bad", text, _details(reason, stages, failed))
+            return Why("bad", text, reason)
         case _:
-            lead = _verdict(run, stages, failed)
-            return Why(tone(run.state), lead, " ".join(filter(None, (_rest(reason, lead), _after(run, stages, host)))))
+            first = _first_failed(stages, failed)
+            lead = _verdict(run, stopped_at(stages), first)
+            rest = _rest(reason, stopped_at(stages), first)
+            return Why(tone(run.state), lead, " ".join(filter(None, (rest, _after(run, stages, host)))))
 
 
 def _cancelling(run: Run) -> Why | None:
@@ -182,30 +187,31 @@ def _good(run: Run, stages: Sequence[Stage]) -> str:
     return f"{run.host} runs generation {run.generation}{proof}." if run.generation is not None else f"Good{proof}."
 
 
-def _verdict(run: Run, stages: Sequence[Stage], failed: Sequence[CheckRow]) -> str:
-    """`1 of 7 checks in no-internet says no: nginx answers on port 80.`, or which stage broke."""
+def _first_failed(stages: Sequence[Stage], failed: Sequence[CheckRow]) -> CheckRow | None:
+    """The first check that says no in the stage that decided."""
     stage = stopped_at(stages)
+    return next((check for check in failed if stage and check.stage is stage.name and check.depth == 0), None)
+
+
+def _verdict(run: Run, stage: Stage | None, first: CheckRow | None) -> str:
+    """`1 of 7 checks in no-internet says no: nginx answers on port 80.`, or which stage broke."""
     if stage is None:
         return f"{word(run.state).capitalize()}."
     if run.state is RunState.ERROR:
         return f"toto could not find out in {stage.name}."
-    here = [check for check in failed if check.stage is stage.name and check.depth == 0]
-    if not here:
+    if first is None:
         return f"Failed in {stage.name}."
     verb = "says" if stage.counts.failed == 1 else "say"
     count = f"{stage.counts.failed:,} of {plural(checks_of(stage), 'check')}"
-    return f"{count} in {stage.name} {verb} no: {here[0].description or f'point {here[0].number}'}."
+    return f"{count} in {stage.name} {verb} no: {first.description or f'point {first.number}'}."
 
 
-def _details(reason: str, stages: Sequence[Stage], failed: Sequence[CheckRow]) -> str:
-    del stages
-    return reason or "; ".join(check.description for check in failed[:3])
-
-
-def _rest(reason: str, lead: str) -> str:
-    """The run's own reason, unless the lead has said it already."""
-    if not reason or reason.rstrip(".") in lead:
+def _rest(reason: str, stage: Stage | None, first: CheckRow | None) -> str:
+    """The run's own reason, without what the lead has said already."""
+    if not reason or (first is not None and first.description and first.description in reason):
         return ""
+    if stage is not None:
+        reason = reason.removeprefix(f"{stage.name}: ")
     return reason if reason.endswith((".", "!", "?")) else f"{reason}."
 
 
