@@ -17,7 +17,7 @@ from server.core.control import render
 from server.core.recorder import StageLog
 from server.core.releases import ReleaseFiles
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the same packages have to become another base."""
 HERE = Path(__file__).parent
 

@@ -2,6 +2,7 @@
 # base.sh OUT REPOSITORY PACKAGE...: a base image of these packages, and no others, in a namespace of its own.
 # --mode=root, since the namespace is the one that --mode=unshare would make.
 set -eu
+umask 022
 out=$1 repository=$2
 shift 2
 packages=$(printf '%s,' "$@")

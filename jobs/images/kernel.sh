@@ -2,6 +2,7 @@
 # kernel.sh OUT BASE DEB...: a kernel's image and modules from its packages into OUT, in a namespace of its own.
 # Its packages are not installed: dpkg in the VM has what the target's has, and no kernel.
 set -eu
+umask 022
 out=$1 base=$2
 shift 2
 mkdir -p "$out/layer/usr"
@@ -12,6 +13,8 @@ for image in "$out"/all/boot/vmlinuz-*; do
     version=${image##*/vmlinuz-}
 done
 mkdir -p "$out/layer/usr/lib/modules"
+# These become folders of the VM: neither the builder's umask nor its folders' setgid bit may show there.
+chmod 00755 "$out/layer" "$out/layer/usr" "$out/layer/usr/lib" "$out/layer/usr/lib/modules"
 for modules in "$out/all/lib/modules/$version" "$out/all/usr/lib/modules/$version"; do
     [ ! -d "$modules" ] || mv "$modules" "$out/layer/usr/lib/modules/"
 done

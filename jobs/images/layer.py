@@ -16,7 +16,7 @@ from server.core.errors import BuildRefused, CommandFailed, Trouble
 from server.core.recorder import StageLog
 from server.core.releases import ReleaseFiles
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the same release has to become another disk."""
 HERE = Path(__file__).parent
 NOT_INSTALLED = 10

@@ -2,10 +2,12 @@
 # layer.sh: a host's disk from a base, a release and a kernel's modules. Run as root of a new user namespace; it takes its
 # arguments from the environment: release base kernel scratch package version host size uuid here.
 set -eu
+umask 022
 : "${release:?}" "${base:?}" "${kernel:?}" "${scratch:?}" "${package:?}" "${version:?}" "${host:?}" "${size:?}"
 : "${uuid:?}" "${here:?}"
 root=$scratch/root
 mkdir "$scratch/upper" "$scratch/work" "$root"
+chmod 00755 "$scratch/upper" # the VM's / : neither the builder's umask nor its folders' setgid bit may show there
 mount -t overlay overlay -o "userxattr,lowerdir=$kernel:$base,upperdir=$scratch/upper,workdir=$scratch/work" "$root"
 
 # What the host brings runs in there, and sees nothing of this machine.
