@@ -284,9 +284,10 @@ def keep(config: Config, tell: Tell, *, once: bool = False) -> None:
             tell(f"a round of repair failed: {trouble}")
         return bool(stopping)
 
-    receiver.repair_from_refs()
     if once:
         receiver.drain()
+        with contextlib.suppress(QueueTrouble):
+            receiver.repair_from_refs(settle=0)
         one_round()
     else:
         receiver.run(one_round)

@@ -14,6 +14,12 @@ from server.core.store import Store
 from tests.services import redis_server
 
 
+@pytest.fixture(autouse=True)
+def own_git_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own git settings stay as they are: toto enters its repositories in the system's file as root."""
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", str(tmp_path / "gitconfig"))
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """Settings with a data folder of their own."""
