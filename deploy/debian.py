@@ -139,7 +139,12 @@ class DebianTarget:
         self, run_id: str, release_id: str, generation: int, *, over_drift: bool = False, log: StageLog
     ) -> Preview:
         """Check the machine and record all that the way back needs; changes nothing."""
-        bounds = {"activation": int(self.limits.activation), "contact": self.contact, "deadman": self._deadman, "lock": self.lock}
+        bounds = {
+            "activation": int(self.limits.activation),
+            "contact": self.contact,
+            "deadman": self._deadman,
+            "lock": self.lock,
+        }
         force = {"force": "over-drift"} if over_drift else {}
         data = self._order("activate", run=run_id, release=release_id, generation=generation, **bounds, **force)
         try:

@@ -45,15 +45,16 @@ def sudoers(user: str) -> str:
     return f"Defaults:{user} !requiretty, !use_pty, !lecture\n{user} ALL=(root) NOPASSWD: {commands}\n"
 
 
-def _archive(keys: ReleaseKeys, host: str, user: str) -> bytes:
+def _archive(keys: ReleaseKeys, host: str, user: str | None) -> bytes:
     files = {
         "usr/local/sbin/toto-act": ((HERE / "toto-act").read_bytes(), 0o755),
         "etc/systemd/system/toto-boot.service": ((HERE / "toto-boot.service").read_bytes(), 0o644),
         "etc/toto/host": (f"{host}\n".encode(), 0o644),
         "etc/toto/allowed_signers": (keys.allowed_signers.encode(), 0o644),
         "etc/toto/release.gpg": (keys.certificate, 0o644),
-        "etc/sudoers.d/.toto.new": (sudoers(user).encode(), 0o440),
     }
+    if user is not None:
+        files["etc/sudoers.d/.toto.new"] = (sudoers(user).encode(), 0o440)
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path, (content, mode) in files.items():
@@ -63,34 +64,47 @@ def _archive(keys: ReleaseKeys, host: str, user: str) -> bytes:
     return target.getvalue()
 
 
-_SCRIPT = """set -eu
+_NEEDS = """set -eu
 [ "$(id -u)" = 0 ] || {{ echo 'run this as root' >&2; exit 1; }}
-for p in sudo ssh-keygen systemd-run dpkg flock base64; do
+for p in {tools}; do
   command -v $p >/dev/null || {{ echo "$p is missing here: apt-get install sudo openssh-server systemd" >&2; exit 1; }}
 done
-id {user} >/dev/null 2>&1 || useradd --system --create-home --home-dir /var/lib/toto-home --shell /bin/sh {user}
-h=$(getent passwd {user} | cut -d: -f6)
-mkdir -p /var/lib/toto /etc/toto; chmod 755 /var/lib/toto
+"""
+_UNPACK = """mkdir -p /var/lib/toto /etc/toto; chmod 755 /var/lib/toto
 echo {archive} | base64 -d | tar -x -C / --no-same-owner --no-overwrite-dir
+if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+systemctl -q enable toto-boot.service
+"""
+_ACCOUNT = """id {user} >/dev/null 2>&1 || useradd --system --create-home --home-dir /var/lib/toto-home --shell /bin/sh {user}
+h=$(getent passwd {user} | cut -d: -f6)
 chown root:root /etc/sudoers.d/.toto.new; chmod 440 /etc/sudoers.d/.toto.new
 visudo -q -c -f /etc/sudoers.d/.toto.new
 mv /etc/sudoers.d/.toto.new /etc/sudoers.d/toto
 install -d -m 700 -o {user} -g "$(id -gn {user})" "$h/.ssh"
 printf '%s\\n' {authorized} >"$h/.ssh/authorized_keys"
 chown {user} "$h/.ssh/authorized_keys"; chmod 600 "$h/.ssh/authorized_keys"
-if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
-systemctl -q enable toto-boot.service
 echo "toto: {host} is enrolled; its host key is:"
 ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub
 """
+_TOOLS = ("ssh-keygen", "systemd-run", "dpkg", "flock", "base64")
+
+
+def install_script(keys: ReleaseKeys, host: str) -> str:
+    """What puts toto-act and these keys on a machine whose root is at hand already: a rehearsal's VM."""
+    return _NEEDS.format(tools=" ".join(_TOOLS)) + _UNPACK.format(archive=_encoded(_archive(keys, host, None)))
 
 
 def plain_script(keys: ReleaseKeys, host: str, user: str, deploy_public: str) -> str:
     """The enrolment as a readable sh script, to be run as root."""
-    archive = base64.b64encode(_archive(keys, host, user)).decode()
     kind, key = deploy_public.split()[:2]
-    authorized = f"{RESTRICTED} {kind} {key} toto"
-    return _SCRIPT.format(host=host, user=user, archive=archive, authorized=_quoted(authorized))
+    needs = _NEEDS.format(tools=" ".join(("sudo", *_TOOLS)))
+    unpack = _UNPACK.format(archive=_encoded(_archive(keys, host, user)))
+    account = _ACCOUNT.format(host=host, user=user, authorized=_quoted(f"{RESTRICTED} {kind} {key} toto"))
+    return needs + unpack + account
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _quoted(text: str) -> str:

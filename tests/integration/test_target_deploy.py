@@ -49,7 +49,9 @@ class Bench:
     def number(self) -> str:
         return str(next(self.numbers))
 
-    def prepared(self, release: TinyRelease, *, generation: int = 1, target: DebianTarget | None = None, **how: bool) -> str:
+    def prepared(
+        self, release: TinyRelease, *, generation: int = 1, target: DebianTarget | None = None, **how: bool
+    ) -> str:
         run = self.number()
         rollout.prepare(target or self.target, run, release, generation, bundle(suite()), Log(), **how)
         return run
@@ -61,13 +63,19 @@ class Bench:
         return run
 
     def packages(self) -> set[str]:
-        return set(self.machine.root("dpkg-query -W -f='${db:Status-Abbrev}${Package}=${Version}\\n' | sed -n 's/^ii *//p'").split())
+        return set(
+            self.machine.root(
+                "dpkg-query -W -f='${db:Status-Abbrev}${Package}=${Version}\\n' | sed -n 's/^ii *//p'"
+            ).split()
+        )
 
     def ours(self) -> set[str]:
         return {package for package in self.packages() if package.startswith("toto-")}
 
     def state(self, run: str) -> str:
-        return self.machine.root(f"sed -n 's/^state=\\([a-z-]*\\).*/\\1/p' /var/lib/toto/runs/{run}/state 2>/dev/null || :")
+        return self.machine.root(
+            f"sed -n 's/^state=\\([a-z-]*\\).*/\\1/p' /var/lib/toto/runs/{run}/state 2>/dev/null || :"
+        )
 
     def found(self) -> None:
         """Bring the machine back to generation 0."""
@@ -109,7 +117,10 @@ def two(bench: Bench, **how: str) -> TinyRelease:
 
 def test_whole_good_path_and_the_way_back_to_the_machine_as_found(whole: Bench) -> None:
     whole.found()
-    before = whole.packages(), whole.machine.root("dpkg --get-selections; apt-mark showmanual; ls -R /etc | grep -v toto")
+    before = (
+        whole.packages(),
+        whole.machine.root("dpkg --get-selections; apt-mark showmanual; ls -R /etc | grep -v toto"),
+    )
     builder = whole.builder
     release = builder.release(builder.package("toto-demo", "1.0"), builder.package("toto-gone", "1.0"))
     run, log = whole.number(), Log()
@@ -126,7 +137,10 @@ def test_whole_good_path_and_the_way_back_to_the_machine_as_found(whole: Bench) 
     assert b"Unpacking toto-demo (1.0)" in log.written
     rollback.undo(whole.target, run, log)
     rollback.check(whole.target, run, None, Log(StageName.ROLLBACK_CHECK))
-    assert (whole.packages(), whole.machine.root("dpkg --get-selections; apt-mark showmanual; ls -R /etc | grep -v toto")) == before
+    assert (
+        whole.packages(),
+        whole.machine.root("dpkg --get-selections; apt-mark showmanual; ls -R /etc | grep -v toto"),
+    ) == before
     assert whole.target.facts().generation == 0
     assert "toto" not in whole.machine.root("systemctl list-timers --all --plain --no-legend")
 
@@ -137,11 +151,18 @@ def test_dropped_packages_go_and_come_back_and_strangers_stay(bench: Bench) -> N
     bench.machine.root("dpkg -i /root/s.deb")
     release = two(bench)
     run = bench.deployed(release, 2)
-    assert bench.ours() == {"toto-demo=2.0", "toto-new=1.0", f"toto-host-web={bench.builder.number}", "toto-stranger=1.0"}
+    assert bench.ours() == {
+        "toto-demo=2.0",
+        "toto-new=1.0",
+        f"toto-host-web={bench.builder.number}",
+        "toto-stranger=1.0",
+    }
     rollback.undo(bench.target, run, Log())
     assert bench.ours() == {*ONE, "toto-stranger=1.0"} and bench.target.facts().generation == 1
     rollback.undo(bench.target, run, Log())  # once more is no fault
-    assert bench.machine.root("ls /etc/toto-new.conf", check=False) == "", "what only the failed release brought is purged"
+    assert bench.machine.root("ls /etc/toto-new.conf", check=False) == "", (
+        "what only the failed release brought is purged"
+    )
     bench.machine.root("dpkg --purge toto-stranger")
 
 
@@ -284,7 +305,9 @@ def test_confirmation_and_deadman_at_once_leave_one_truth(bench: Bench, head_sta
     release = two(bench)
     run = bench.prepared(release, generation=2)
     rollout.activate(bench.target, run, Log())
-    deadman = threading.Thread(target=bench.machine.root, args=(f"sleep {head_start}; toto-act rollback {run} deadman",))
+    deadman = threading.Thread(
+        target=bench.machine.root, args=(f"sleep {head_start}; toto-act rollback {run} deadman",)
+    )
     deadman.start()
     try:
         bench.target.confirm(run, Log())
@@ -309,7 +332,9 @@ def test_hand_edit_stops_the_run_with_a_difference_and_can_be_forced(bench: Benc
     run = bench.prepared(release, generation=2, over_drift=True)
     rollout.activate(bench.target, run, Log())
     rollback.undo(bench.target, run, Log())
-    assert bench.machine.root("cat /etc/toto-site.conf") == "release 1", "the way back aims at the release, not at the drift"
+    assert bench.machine.root("cat /etc/toto-site.conf") == "release 1", (
+        "the way back aims at the release, not at the drift"
+    )
 
 
 def test_package_changed_by_hand_is_drift(bench: Bench) -> None:
@@ -323,7 +348,7 @@ def test_package_changed_by_hand_is_drift(bench: Bench) -> None:
 
 def test_lock_held_is_told_with_its_holder(bench: Bench) -> None:
     hold = (
-        "perl -e 'use Fcntl; open(F, \">>\", \"/var/lib/dpkg/lock-frontend\"); "
+        'perl -e \'use Fcntl; open(F, ">>", "/var/lib/dpkg/lock-frontend"); '
         'my $l = pack("s s l! l! i x4", F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; print STDERR "held"; $|=1; sleep 20\' '
         "9>&- >/dev/null 2>/root/held & echo $! >/root/holder"
     )
@@ -382,7 +407,9 @@ def test_changed_conffile_is_kept_and_reported(bench: Bench) -> None:
     rollout.activate(bench.target, run, log)
     assert any("/etc/toto-demo.conf.dpkg-dist" in line for line in log.lines)
     rollback.undo(bench.target, run, Log())
-    bench.machine.root("rm -f /etc/toto-demo.conf*; dpkg -i --force-confmiss /var/lib/toto/releases/*/debs/toto-demo_1.0_all.deb")
+    bench.machine.root(
+        "rm -f /etc/toto-demo.conf*; dpkg -i --force-confmiss /var/lib/toto/releases/*/debs/toto-demo_1.0_all.deb"
+    )
 
 
 def test_rollback_by_hand_to_a_kept_release_and_to_the_machine_as_found(bench: Bench) -> None:
@@ -397,7 +424,9 @@ def test_rollback_by_hand_to_a_kept_release_and_to_the_machine_as_found(bench: B
 
 def test_package_of_the_machine_as_found_that_no_mirror_has_any_more_comes_back(whole: Bench) -> None:
     whole.found()
-    old = whole.builder.deb("toto-legacy", "0.9", files={"usr/share/toto-legacy/data": "old\n"}, postinst="echo legacy configured")
+    old = whole.builder.deb(
+        "toto-legacy", "0.9", files={"usr/share/toto-legacy/data": "old\n"}, postinst="echo legacy configured"
+    )
     (whole.machine.folder / "root/root/l.deb").write_bytes(old.read_bytes())
     whole.machine.root("dpkg -i /root/l.deb; rm /root/l.deb; echo kept >/usr/share/toto-legacy/data")
     new = whole.builder.deb("toto-legacy", "1.0", files={"usr/share/toto-legacy/data": "new\n"})
@@ -409,14 +438,19 @@ def test_package_of_the_machine_as_found_that_no_mirror_has_any_more_comes_back(
 
 
 def test_second_deploy_is_told_who_holds_the_host(bench: Bench) -> None:
-    bench.machine.root("(flock -x 9; echo 'run 77' >/var/lib/toto/holder; sleep 20) 9>>/var/lib/toto/lock >/dev/null 2>&1 & echo $! >/root/holder")
+    bench.machine.root(
+        "(flock -x 9; echo 'run 77' >/var/lib/toto/holder; sleep 20) 9>>/var/lib/toto/lock >/dev/null 2>&1 & echo $! >/root/holder"
+    )
     try:
         until(lambda: bench.machine.root("cat /var/lib/toto/holder") == "run 77", 5, "the lock is held")
         with pytest.raises(TargetTrouble, match="another deploy holds it: run 77"):
             bench.prepared(two(bench))
     finally:
         bench.machine.root("kill $(cat /root/holder)", check=False)
-        bench.machine.root("fuser -k /var/lib/toto/lock || for p in $(ps ax -o pid,args | awk '/[s]leep 20/{print $1}'); do kill $p; done", check=False)
+        bench.machine.root(
+            "fuser -k /var/lib/toto/lock || for p in $(ps ax -o pid,args | awk '/[s]leep 20/{print $1}'); do kill $p; done",
+            check=False,
+        )
 
 
 def test_clean_up_keeps_what_a_way_back_needs(bench: Bench) -> None:
@@ -429,5 +463,17 @@ def test_clean_up_keeps_what_a_way_back_needs(bench: Bench) -> None:
 
 def test_exit_codes_have_sentences(bench: Bench) -> None:
     script = Path(answers.__file__).with_name("toto-act").read_text()
-    for name in ("BUSY", "PENDING", "INTERRUPTED", "DRIFT", "NO_WAY", "NO_SPACE", "FORGED", "STALE", "DAMAGED", "DPKG_LOCK", "NOT_NEWEST"):
+    for name in (
+        "BUSY",
+        "PENDING",
+        "INTERRUPTED",
+        "DRIFT",
+        "NO_WAY",
+        "NO_SPACE",
+        "FORGED",
+        "STALE",
+        "DAMAGED",
+        "DPKG_LOCK",
+        "NOT_NEWEST",
+    ):
         assert f"{name}={getattr(answers, name)}" in script.replace("\n", " ")

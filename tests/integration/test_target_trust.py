@@ -196,8 +196,22 @@ def test_key_starts_toto_act_with_sound_words_and_nothing_else(bench: Bench, com
 def test_key_opens_no_terminal_no_files_no_forwards(bench: Bench) -> None:
     ssh = bench.target.ssh
     assert "PTY allocation request failed" in shell(bench, "hello", "-tt").stderr
-    sftp = ["sftp", "-F", "none", "-b", "-", "-i", str(ssh.key), "-P", str(ssh.port), "-o", f"UserKnownHostsFile={ssh.known_hosts}"]
-    done = subprocess.run([*sftp, "-o", "HostKeyAlias=web", "toto@127.0.0.1"], input="ls /\n", capture_output=True, text=True, timeout=30)
+    sftp = [
+        "sftp",
+        "-F",
+        "none",
+        "-b",
+        "-",
+        "-i",
+        str(ssh.key),
+        "-P",
+        str(ssh.port),
+        "-o",
+        f"UserKnownHostsFile={ssh.known_hosts}",
+    ]
+    done = subprocess.run(
+        [*sftp, "-o", "HostKeyAlias=web", "toto@127.0.0.1"], input="ls /\n", capture_output=True, text=True, timeout=30
+    )
     assert done.returncode != 0 and "etc" not in done.stdout
     port = free_port()
     forward = ["-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{port}:127.0.0.1:22"]

@@ -51,7 +51,11 @@ def test_unknown_exit_code_is_told_as_it_is() -> None:
         (b"ssh: connect to host web.lan port 22: Connection refused", "nothing listens at web.lan port 22", "sshd"),
         (b"ssh: connect to host web.lan port 22: Connection timed out", "does not answer", "is it up"),
         (b"toto@web.lan: Permission denied (publickey).", "refuses toto's key", "toto host enrol web"),
-        (b"@@@\nREMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.", "not the pinned one", "console"),
+        (
+            b"@@@\nREMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.",
+            "not the pinned one",
+            "console",
+        ),
         (b"ssh: Could not resolve hostname web.lan: Name or service not known", "web.lan is not known", "fleet.toml"),
         (b"kex_exchange: boo", "kex_exchange: boo", "ssh -F none"),
         (b"", "ssh said nothing", "ssh -F none"),
@@ -84,7 +88,11 @@ def test_record_of_a_run_is_read_from_text() -> None:
 
 
 def test_changes_are_read_from_text() -> None:
-    assert debian._changes("change a 1 2\nadd b 3\nremove c\n") == (("a", "1", "2"), ("b", "", "3"), ("c", "installed", ""))
+    assert debian._changes("change a 1 2\nadd b 3\nremove c\n") == (
+        ("a", "1", "2"),
+        ("b", "", "3"),
+        ("c", "installed", ""),
+    )
 
 
 @pytest.mark.skipif(shutil.which("visudo", path="/usr/sbin:/usr/bin") is None, reason="sudo is not installed")

@@ -26,7 +26,11 @@ def test_keys_are_made_once_and_only_their_owner_reads_them(keys: signing.Releas
     before = keys.ssh.read_bytes(), keys.openpgp.read_bytes()
     assert signing.keys(keys.folder) == keys
     assert (keys.ssh.read_bytes(), keys.openpgp.read_bytes()) == before
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (keys.folder, keys.ssh, keys.openpgp)] == [0o700, 0o600, 0o600]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (keys.folder, keys.ssh, keys.openpgp)] == [
+        0o700,
+        0o600,
+        0o600,
+    ]
 
 
 def test_deploy_key_is_made_once(tmp_path: Path) -> None:
@@ -34,7 +38,9 @@ def test_deploy_key_is_made_once(tmp_path: Path) -> None:
     assert signing.deploy_key(tmp_path / "deploy").read_bytes() == first
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self/ns/user").exists(), reason="no way to a read-only folder")
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not Path("/proc/self/ns/user").exists(), reason="no way to a read-only folder"
+)
 def test_folder_that_cannot_be_had_is_the_operators_matter(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Trouble, match="the keys cannot be made"):
@@ -60,7 +66,19 @@ def verify(keys: signing.ReleaseKeys, folder: Path, text: str, namespace: str) -
     body, mark, signature = text.partition("-----BEGIN SSH SIGNATURE-----")
     (folder / "signers").write_text(keys.allowed_signers)
     (folder / "sig").write_text(mark + signature)
-    command = ["ssh-keygen", "-Y", "verify", "-f", folder / "signers", "-I", "toto", "-n", namespace, "-s", folder / "sig"]
+    command = [
+        "ssh-keygen",
+        "-Y",
+        "verify",
+        "-f",
+        folder / "signers",
+        "-I",
+        "toto",
+        "-n",
+        namespace,
+        "-s",
+        folder / "sig",
+    ]
     return subprocess.run(command, input=body.encode(), capture_output=True).returncode
 
 
@@ -74,12 +92,16 @@ def test_orders_are_signed_for_one_purpose(keys: signing.ReleaseKeys, tmp_path: 
 
 
 def test_order_says_what_for_whom_until_when(keys: signing.ReleaseKeys) -> None:
-    said = dict(line.split(" ", 1) for line in manifest.order(keys, "web", "activate", {"run": "7"}).decode().splitlines()[:6])
+    said = dict(
+        line.split(" ", 1) for line in manifest.order(keys, "web", "activate", {"run": "7"}).decode().splitlines()[:6]
+    )
     assert (said["host"], said["kind"], said["run"]) == ("web", "activate", "7")
     assert 0 < int(said["expires"]) - time.time() <= manifest.ORDER_SECONDS
 
 
-def test_sequence_only_grows_even_where_the_clock_does_not(keys: signing.ReleaseKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sequence_only_grows_even_where_the_clock_does_not(
+    keys: signing.ReleaseKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = signing.next_sequence(keys)
     monkeypatch.setattr(time, "time_ns", lambda: 1)
     assert [signing.next_sequence(keys), signing.next_sequence(keys)] == [first + 1, first + 2]
