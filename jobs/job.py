@@ -74,6 +74,10 @@ class Job:
             return Suite(self.run.host, ())
         return collect(repos.tree(Path(repo.path), commit), self.run.host)
 
+    def suite_of_goal(self) -> Suite:
+        """For a rollback: the tests of the generation returned to; none for the machine as it was found."""
+        return self.suite if self.run.target_generation else Suite(self.run.host, ())
+
     def folder(self, *parts: str) -> Path:
         """A private folder of this run for what need not outlive it."""
         path = self.config.folder("tmp", f"run-{self.run.id}-{self.run.attempt}", *parts)

@@ -139,6 +139,7 @@ def _roll_back_by_hand(job: Job, target: TargetBackend) -> None:
     """A person's way back to an earlier generation: under the same dead-man, checked the same way."""
     with ending.by_hand(job):
         with job.record.stage(StageName.ROLLBACK) as log:
-            rollback.restore(target, job.run.id, build.goal(job), job.run.target_generation or 0, job.suite, log)
+            goal, suite = build.goal(job), job.suite_of_goal()
+            rollback.restore(target, job.run.id, goal, job.run.target_generation or 0, suite, log)
         with job.record.stage(StageName.ROLLBACK_CHECK) as log:
-            rollback.check(target, job.run.id, job.suite, log)
+            rollback.check(target, job.run.id, job.suite_of_goal(), log)
