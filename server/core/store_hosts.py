@@ -50,13 +50,13 @@ class HostStore(StoreBase):
         with self.write() as connection:
             connection.execute(update(t.hosts).where(t.hosts.c.name == name).values(**values))
 
-    def lock(self, host: str, identity: str) -> dict[str, Any] | None:
+    def lock(self, host: str, identity: str) -> str | None:
         """The newest lock of an identity of a host, as its JSON form."""
         query = select(t.locks.c.body).where(t.locks.c.host == host, t.locks.c.identity == identity)
         row = self.row(query.order_by(t.locks.c.seq.desc()).limit(1))
         return row["body"] if row else None
 
-    def add_lock(self, host: str, identity: str, digest: str, body: dict[str, Any]) -> None:
+    def add_lock(self, host: str, identity: str, digest: str, body: str) -> None:
         """Keep a lock; the newest of an identity is the one in force."""
         with self.write() as connection:
             values = {"host": host, "identity": identity, "digest": digest, "body": body, "created": now()}

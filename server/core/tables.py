@@ -181,7 +181,7 @@ locks = Table(
     Column("host", String(64), nullable=False),
     Column("identity", String(255), nullable=False),
     Column("digest", String(64), nullable=False),
-    Column("body", JSON, nullable=False),
+    Column("body", Text, nullable=False),
     Column("created", Utc, nullable=False),
     Index(None, "host", "identity", "seq"),
 )
