@@ -166,6 +166,7 @@ class Builder:
         sums = "".join(
             f"{hashlib.sha256(text.encode()).hexdigest()}  /{path}\n" for path, text in sorted(brought.items())
         )
+        rights = "".join(f"0644 root:root /{path}\n" for path in sorted(brought))
         pins = ", ".join(
             subprocess.run(["dpkg-deb", "-W", "--showformat", "${Package} (= ${Version})", deb], check=True, capture_output=True,
                            text=True).stdout for deb in packages)  # fmt: skip
@@ -179,7 +180,7 @@ rm -f /run/toto-restart"""
             scripts={"prerm": f'echo "{units}" >>/run/toto-restart', "postrm": 'case $1 in remove) for u in $(cat /run/toto-restart); '
                      "do systemctl try-restart $u || :; done; rm -f /run/toto-restart;; esac"},
             extra=f"Protected: yes\nPre-Depends: {', '.join(filter(None, [predepends, pins]))}\n" if pins or predepends else "Protected: yes\n",
-            files={**brought, "usr/share/toto/files.sha256": sums},
+            files={**brought, "usr/share/toto/files.sha256": sums, "usr/share/toto/files.rights": rights},
         )  # fmt: skip
         return self.repository([meta, *packages])
 

@@ -337,6 +337,12 @@ def test_hand_edit_stops_the_run_with_a_difference_and_can_be_forced(bench: Benc
     )
 
 
+def test_rights_changed_by_hand_are_drift(bench: Bench) -> None:
+    bench.machine.root("chmod 600 /etc/toto-site.conf")
+    assert bench.target.drift() == ("file /etc/toto-site.conf is 600 root:root, not 644 root:root",)
+    bench.machine.root("chmod 644 /etc/toto-site.conf")
+
+
 def test_package_changed_by_hand_is_drift(bench: Bench) -> None:
     other = bench.builder.package("toto-demo", "9.0")
     (bench.machine.folder / "root/root/o.deb").write_bytes(other.read_bytes())
