@@ -42,13 +42,15 @@ class Source:
         return "\n".join(lines) + "\n"
 
 
-def sources(suite: str, given: Iterable[str] = (), etc: Path = ETC, codename: str | None = None) -> tuple[Source, ...]:
+def sources(
+    suite: str, given: Iterable[str] = (), etc: Path | None = None, codename: str | None = None
+) -> tuple[Source, ...]:
     """The sources for a host of that suite.
 
     Args:
         suite: The host's suite.
         given: One-line sources of fleet.toml, `{suite}` already replaced; where there are some, they alone count.
-        etc: The builder's apt configuration.
+        etc: The builder's apt configuration; `ETC` where None.
         codename: The builder's own suite; read from the system where None.
 
     Raises:
@@ -57,11 +59,11 @@ def sources(suite: str, given: Iterable[str] = (), etc: Path = ETC, codename: st
     if said := tuple(found for line in given if (found := one_line(line))):
         return said
     own = codename or machine_codename()
-    kept = tuple(changed for source in builder_sources(etc) if (changed := for_suite(source, own, suite)))
+    kept = tuple(changed for source in builder_sources(etc or ETC) if (changed := for_suite(source, own, suite)))
     if not kept:
         raise Trouble(
             f"this machine's apt sources name no archive of Debian {own}, from which one for {suite} could be derived",
-            where=str(etc),
+            where=str(etc or ETC),
             mend='add one there, or write it in fleet.toml: [fleet] sources = ["deb URL {suite} main"]',
         )
     return kept
@@ -87,7 +89,7 @@ def for_suite(source: Source, own: str, suite: str) -> Source | None:
     return Source(source.uris, tuple(wanted), source.components, source.options)
 
 
-def builder_sources(etc: Path = ETC) -> tuple[Source, ...]:
+def builder_sources(etc: Path) -> tuple[Source, ...]:
     """All entries for binary packages in the builder's sources, both formats, in apt's order."""
     found: list[Source] = []
     files = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))]

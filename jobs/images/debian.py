@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.images import base, debs, kernel, layer, metapackage, refusals, repository
-from jobs.images.apt_sources import sources
 from jobs.images.lock import Lock, Locked
 from jobs.images.resolve import resolve
 from jobs.images.unprivileged import Builder, builder, ensure_builder
@@ -62,8 +61,8 @@ def build_release(config: Config, host: DebianHost, lock: Lock, commit: str, log
         Trouble: A package can be had no longer.
     """
     found = builder(config)
-    places = sources(lock.suite, host.sources)
-    files = debs.ensure(found, lock.packages, debs.archives(found, places, lock.architecture), log)
+    archives = debs.archives(found, lock.suite, host.sources, lock.architecture)
+    files = debs.ensure(found, lock.packages, archives, log)
     release = release_id(host.identity, lock.digest)
     with found.scratch("release") as scratch:
         package = metapackage.build(found, scratch, host, lock, release, config.limits.build)
@@ -171,7 +170,7 @@ def _kernel(found: Builder, release: ReleaseFiles, log: StageLog) -> Sequence[Lo
 
 
 def _archives(found: Builder, release: ReleaseFiles) -> debs.Archives:
-    return debs.archives(found, sources(release.suite, release.said["sources"]), release.architecture)
+    return debs.archives(found, release.suite, release.said["sources"], release.architecture)
 
 
 __all__ = ["Image", "Lock", "build_image", "build_release", "release_id", "resolve"]

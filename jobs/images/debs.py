@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from jobs.images.apt_root import AptRoot, apt_root
-from jobs.images.apt_sources import Source
+from jobs.images.apt_sources import sources
 from jobs.images.lock import Locked
 from jobs.images.unprivileged import Builder
 from server.core.control import Paragraph, paragraphs
@@ -29,9 +29,12 @@ def place(builder: Builder, sha256: str) -> Path:
     return builder.config.folder("cache", "debs", sha256[:2], sha256)
 
 
-def archives(builder: Builder, places: tuple[Source, ...], architecture: str) -> Archives:
-    """How to open these archives; not to be called where they are open already: one user at a time."""
-    return lambda: apt_root(builder, places, architecture, builder.config.limits.build)
+def archives(builder: Builder, suite: str, given: Sequence[str], architecture: str) -> Archives:
+    """How to open a host's archives: looked up when it is done, so that a build that fetches nothing needs none.
+
+    Not to be opened where they are open already: they have one user at a time.
+    """
+    return lambda: apt_root(builder, sources(suite, given), architecture, builder.config.limits.build)
 
 
 def ensure(builder: Builder, wanted: Sequence[Locked], archives: Archives, log: StageLog) -> Mapping[str, Path]:

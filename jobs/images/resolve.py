@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from jobs.images import debs, kernel, refusals
-from jobs.images.apt_root import apt_root, native_architecture
-from jobs.images.apt_sources import sources
+from jobs.images.apt_root import native_architecture
 from jobs.images.lock import Lock, Locked
 from jobs.images.unprivileged import builder
 from server.core.config import Config
@@ -45,9 +44,9 @@ def resolve(config: Config, host: DebianHost, log: StageLog) -> Lock:
     found = builder(config)
     architecture = native_architecture(found)
     refusals.foreign(host, architecture)
-    places = sources(host.suite, host.sources)
+    archives = debs.archives(found, host.suite, host.sources, architecture)
     log.line(f"asking the archives of {host.suite} for the packages of {host.name}")
-    with apt_root(found, places, architecture, config.limits.build) as root:
+    with archives() as root:
         refusals.unreachable(host.suite, root.update())
         refusals.unknown(host, root)
         wanted = [str(requirement) for requirement in host.packages]
@@ -57,7 +56,7 @@ def resolve(config: Config, host: DebianHost, log: StageLog) -> Lock:
         records = pick(root.records([f"{name}={version}" for name, version in chosen.items()]), chosen)
         lock = Lock(host.suite, architecture, locked(records))
         newest = kernel.newest(root, host.suite)
-    kernel.remember(found, newest, lock.suite, debs.archives(found, places, architecture), log)
+    kernel.remember(found, newest, lock.suite, archives, log)
     mebibytes = sum(package.size for package in lock.packages) // 1024**2
     log.line(f"{len(lock.packages)} packages, {mebibytes} MiB; lock {lock.digest[:12]}")
     return lock

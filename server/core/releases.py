@@ -1,7 +1,7 @@
 """Releases on disk: what a build made, by its id, and nothing that a build did not make.
 
-A release is a folder `releases/ID`: `release.json` (what it is), `Packages` and `Release` (an apt repository's index and
-its digest, not yet signed: builders hold no keys) and `debs/` (exactly the locked packages, and `toto-host-NAME`). It
+A release is a folder `releases/ID`: `release.json` (what it is), `Packages` and `Release` (an apt index and its digest,
+not yet signed: builders hold no keys) and `debs/` (exactly the locked packages, and `toto-host-NAME`). It
 never changes: the id is a digest of what decides its content, and opening it verifies each file against the next.
 """
 

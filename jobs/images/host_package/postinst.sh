@@ -12,12 +12,13 @@ own() {
 
 # The diversions of paths that this version no longer has: the file that waited comes back.
 give_back() {
+    wanted=$(paths)
     diverted | while read -r path; do
-        files | cut -d' ' -f3- | grep -qxF -e "$path" || undivert "$path"
+        listed "$path" "$wanted" || undivert "$path"
     done
 }
 
-enable() {
+enable_units() {
     units | while read -r unit; do
         [ -n "$unit" ] || continue
         systemctl is-enabled --quiet "$unit" 2>/dev/null && continue
@@ -26,18 +27,18 @@ enable() {
             exit 1
         fi
         mkdir -p "${ours%/*}"
-        grep -qxF -e "$unit" "$ours" 2>/dev/null || echo "$unit" >>"$ours"
+        grep -qxF -e "$unit" "$ours" 2>/dev/null || printf '%s\n' "$unit" >>"$ours"
     done
 }
 
 # Units that only the leaving version had: what toto had enabled is disabled, the others stay, and are restarted with
 # this version's, since their configuration may be another now.
-drop() {
+drop_units() {
     [ -s "$leaving" ] || return 0
     sort -u "$leaving" | while read -r unit; do
         if units | grep -qxF -e "$unit"; then continue; fi
         if ! grep -qxF -e "$unit" "$ours" 2>/dev/null; then
-            echo "$unit" >>"$leaving.stay"
+            if systemctl cat -- "$unit" >/dev/null 2>&1; then printf '%s\n' "$unit" >>"$leaving.stay"; fi
             continue
         fi
         if running; then systemctl --quiet stop "$unit" || :; fi
@@ -47,7 +48,7 @@ drop() {
     done
 }
 
-restart() {
+restart_units() {
     systemctl daemon-reload
     # Every unit of this version, and of the one that left: both may have read files that are different now.
     wanted=$({ units; cat "$leaving.stay" 2>/dev/null || :; } | sort -u)
@@ -64,9 +65,9 @@ case $1 in
         own
         if command -v systemctl >/dev/null; then
             if running; then systemctl daemon-reload; fi
-            drop
-            enable
-            if running; then restart; fi
+            drop_units
+            enable_units
+            if running; then restart_units; fi
         fi
         rm -f "$leaving" "$leaving.stay"
         ;;

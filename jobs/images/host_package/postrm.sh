@@ -2,6 +2,10 @@
 case $1 in
     remove | disappear | abort-install)
         diverted | while read -r path; do undivert "$path"; done
+        for name in bin sbin lib lib32 lib64 libx32; do
+            [ ! -L "$store/$name" ] || rm -f "${store:?}/$name"
+        done
+        find "$store" -depth -type d -empty -delete 2>/dev/null || :
         if command -v systemctl >/dev/null; then
             if running; then systemctl daemon-reload; fi
             if [ -s "$leaving" ]; then

@@ -4,9 +4,17 @@
 case $1 in
     install | upgrade)
         held=$(diverted)
-        files | while read -r _ _ path; do
-            [ -n "$path" ] || continue
-            if printf '%s\n' "$held" | grep -qxF -e "$path"; then continue; fi
+        paths | while read -r path; do
+            if listed "$path" "$held"; then continue; fi
+            case $path in
+                /usr/*) ;;
+                /bin/* | /sbin/* | /lib*/*)
+                    top=${path#/}
+                    top=${top%%/*}
+                    mkdir -p "$store/usr/$top"
+                    [ -L "$store/$top" ] || ln -s "usr/$top" "$store/$top"
+                    ;;
+            esac
             mkdir -p "$store${path%/*}"
             dpkg-divert --quiet --package "$package" --rename --divert "$store$path" --add "$path"
         done
