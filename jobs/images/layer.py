@@ -16,7 +16,7 @@ from server.core.errors import BuildRefused, CommandFailed, Trouble
 from server.core.recorder import StageLog
 from server.core.releases import ReleaseFiles
 
-RECIPE = 2
+RECIPE = 3
 """Raised when the same release has to become another disk."""
 HERE = Path(__file__).parent
 NOT_INSTALLED = 10
@@ -47,6 +47,8 @@ def make_disk(builder: Builder, layer: Layer, scratch: Path, timeout: float, log
         CommandFailed: This machine could not make it.
     """
     (scratch / "guest.tar").write_bytes(layer.guest_files)
+    store = "".join(f"{package.sha256} {package.file}\n" for package in layer.release.packages)
+    (scratch / "store").write_text(store)
     arguments = {
         "release": str(layer.release.path),
         "base": str(layer.base),

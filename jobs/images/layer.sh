@@ -14,6 +14,13 @@ mount -t overlay overlay -o "userxattr,lowerdir=$kernel:$base,upperdir=$scratch/
 unshare --mount --pid --fork --kill-child -- sh "$here/layer-enter.sh" "$root" "$release" "$scratch/guest.tar" \
     "$here/layer-inside.sh" "$package" "$version" "$host"
 
+# What a target has after its first deploy, too: the release's .debs by digest, for the way back and forth in `upgrade`.
+mkdir -p "$root/var/lib/toto/debs"
+while read -r digest file; do
+    cp "$release/debs/$file" "$root/var/lib/toto/debs/$digest.deb"
+done <"$scratch/store"
+chmod 644 "$root"/var/lib/toto/debs/*.deb
+
 truncate -s "$size" "$scratch/disk.ext4"
 mke2fs -q -t ext4 -O ^has_journal,^resize_inode -E "lazy_itable_init=1,nodiscard,hash_seed=$uuid" -U "$uuid" -m 0 \
     -d "$root" "$scratch/disk.ext4" || exit 11
