@@ -11,17 +11,35 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from server.core.config import Config, explain, load
-from server.core.errors import TotoError
+from server.core.errors import TotoError, Trouble
+from server.core.states import RunState
 
 Run = Callable[[Config, argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose complaints come as toto's: one line, exit code 2."""
+    """argparse, whose complaints come as toto's: one line, exit code 2. No option is guessed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "allow_abbrev": False})
 
     def error(self, message: str) -> Any:
         """Tell the fault and where help is."""
-        self.exit(2, f"toto: {message}; `{self.prog} --help` tells how\n")
+        said = " ".join(message.split())
+        self.exit(2, f"toto: {said}; `{self.prog} --help` tells how\n")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """A whole number that is not below `least`, nor beyond what a database counts with."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if not least <= value < 1 << 31:
+            raise argparse.ArgumentTypeError(f"{text} is not between {least} and {(1 << 31) - 1}")
+        return value
+
+    number.__name__ = "whole number"
+    return number
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     made = add("up", "serve", "up", "start Redis, web, receiver and workers; Ctrl-C stops all of it")
-    made.add_argument("--port", type=int, help="port of the pages (8686)")
+    made.add_argument("--port", type=int, metavar="PORT", help="port of the pages (8686)")
     made.add_argument("--workers", type=int, metavar="N", help="how many runs are built and rehearsed at once (2)")
     _listing(add("doctor", "doctor", "doctor", "what this machine can do and lacks, and how to get it"))
     made = add("init", "serve", "init", "make keys and the first administrator")
@@ -96,10 +114,15 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("id" if name != "hosts" else "name", nargs="?")
         _listing(made)
         if name != "hosts":
-            made.add_argument("--limit", type=int, default=20)
+            made.add_argument("--limit", type=_at_least(1), default=20, metavar="N", help="how many at the most (20)")
         if name == "runs":
-            made.add_argument("--host")
-            made.add_argument("--state")
+            made.add_argument("--host", metavar="HOST", help="of this host only (or @tag)")
+            made.add_argument(
+                "--state",
+                choices=[state.value for state in RunState],
+                metavar="STATE",
+                help=f"one of {', '.join(RunState)}",
+            )
     made = add("logs", "show", "logs", "a run's logs")
     made.add_argument("run_id", metavar="RUN")
     made.add_argument("stage", metavar="STAGE", nargs="?")
@@ -122,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     _following(made)
     made = add("rollback", "act", "rollback", "return a host to an earlier generation, hold it, reject what it leaves")
     made.add_argument("host", metavar="HOST")
-    made.add_argument("--to", type=int, metavar="GENERATION")
+    made.add_argument("--to", type=_at_least(0), metavar="GENERATION", help="not the newest good one before this")
     _why(made)
     _following(made)
     made = add("verify", "act", "verify", "smoke and post-switch tests now; changes nothing")
@@ -163,7 +186,9 @@ def parser() -> argparse.ArgumentParser:
         dest="config_command", metavar="COMMAND", required=True, parser_class=Parser
     )
     _listing(add("explain", "show", "config_explain", "every setting, and where it comes from", config))
-    hook = commands.add_parser("hook").add_subparsers(dest="hook_command", required=True, parser_class=Parser)
+    hook = commands.add_parser("hook", description="what git's hooks call").add_subparsers(
+        dest="hook_command", required=True, parser_class=Parser
+    )
     add("pre-receive", "hook", "pre_receive", "the second half of the hook", hook)
     return top
 
@@ -183,26 +208,34 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = parser().parse_args(argv)
-    debug = arguments.debug if hasattr(arguments, "debug") else False
     try:
-        config = load(arguments.data, overrides(arguments))
-        module, function = arguments.run
-        return _command(module, function)(config, arguments)
+        return _run(arguments)
     except TotoError as error:
-        if debug:
-            traceback.print_exc()
-        _tell(error, as_json=getattr(arguments, "json", False))
-        return error.exit_code
+        return _told(error, arguments)
     except KeyboardInterrupt:
+        print("toto: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        place = str(error.filename or "")
+        return _told(Trouble(error.strerror or str(error), where=place, mend="see its owner and its disk"), arguments)
     except Exception as broken:  # noqa: BLE001 - the last door: a person gets a sentence, --debug the traceback
-        if debug:
-            raise
-        print(f"toto itself broke: {type(broken).__name__}: {broken}; `--debug` shows where", file=sys.stderr)
-        return 5
+        what = f"toto itself broke: {type(broken).__name__}: {' '.join(str(broken).split())}"
+        return _told(Trouble(what, mend="`--debug` shows where"), arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = load(arguments.data, overrides(arguments))
+    module, function = arguments.run
+    try:
+        return _command(module, function)(config, arguments)
+    finally:
+        if os.geteuid() == 0:
+            from server.core.privileges import give_back
+
+            give_back(config)
 
 
 def _command(module: str, function: str) -> Run:
@@ -213,10 +246,15 @@ def _command(module: str, function: str) -> Run:
     return found
 
 
-def _tell(error: TotoError, *, as_json: bool) -> None:
-    if as_json:
+def _told(error: TotoError, arguments: argparse.Namespace) -> int:
+    """Tell an error in one line, or in one for each fault; returns its exit code."""
+    if arguments.debug:
+        traceback.print_exc()
+    if getattr(arguments, "json", False):
         print(json.dumps({"error": error.what, "where": error.where, "mend": error.mend}, ensure_ascii=False))
-    print(f"toto: {error}", file=sys.stderr)
+    for line in str(error).splitlines():
+        print(f"toto: {line}", file=sys.stderr)
+    return error.exit_code
 
 
 __all__ = ["explain", "main", "parser"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 from server.commands import follow as following
 from server.commands import render
@@ -35,16 +36,23 @@ def forces(arguments: argparse.Namespace) -> tuple[Force, ...]:
     return given
 
 
-def _begun(ctx: Context, run: Run, arguments: argparse.Namespace) -> int:
-    """Tell that a run began; follow it where that was asked."""
+def _known(ctx: Context, words: Sequence[str]) -> list[str]:
+    """The hosts that these words name; all are looked up before the first is touched."""
+    return [acts.the_host(ctx, name).name for name in acts.named(ctx.store, words)]
+
+
+def _begun(ctx: Context, runs: Sequence[Run], arguments: argparse.Namespace, *, several: bool = False) -> int:
+    """Tell that runs began; follow them where that was asked. JSON is a list where several hosts could be named."""
     if arguments.follow:
-        return following.follow_runs(ctx.store, [run.id], as_json=arguments.json)
+        return following.follow_runs(ctx.store, [run.id for run in runs], as_json=arguments.json, several=several)
     if arguments.json:
-        render.print_json(present.run_json(run, ctx.store.stages(run.id)))
-    else:
+        said = [present.run_json(run, ctx.store.stages(run.id)) for run in runs]
+        render.print_json(said if several else said[0])
+        return 0
+    for run in runs:
         render.console.print(f"run {run.id} of {run.host} {run.state.value}; {ctx.config.address}/runs/{run.id}")
-        if not ctx.queue.ping():
-            render.console.print("toto is not running: the run begins when it is back (`toto up`)", style="yellow")
+    if not ctx.queue.ping():
+        render.console.print("toto is not running: what waits begins when it is back (`toto up`)", style="yellow")
     return 0
 
 
@@ -57,30 +65,37 @@ def rebuild(config: Config, arguments: argparse.Namespace) -> int:
     """`toto rebuild HOST`."""
     ctx = context(config)
     forced = forces(arguments)
-    _say(arguments, acts.rebuild_sentence(ctx, arguments.host, arguments.ref))
-    return _begun(ctx, acts.rebuild(ctx, arguments.host, arguments.ref, forced, arguments.why), arguments)
+    names = _known(ctx, [arguments.host])
+    for name in names:
+        _say(arguments, acts.rebuild_sentence(ctx, name, arguments.ref))
+    runs = [acts.rebuild(ctx, name, arguments.ref, forced, arguments.why) for name in names]
+    return _begun(ctx, runs, arguments, several=len(runs) > 1)
 
 
 def rollback(config: Config, arguments: argparse.Namespace) -> int:
     """`toto rollback HOST`: what is rejected and held is said before, and after."""
     ctx = context(config)
-    _say(arguments, acts.rollback_sentence(ctx, arguments.host, arguments.to))
-    run = acts.rollback(ctx, arguments.host, arguments.to, arguments.why)
-    code = _begun(ctx, run, arguments)
-    _say(arguments, f"{arguments.host} is held; `toto unhold {arguments.host}` ends it")
+    names = _known(ctx, [arguments.host])
+    for name in names:
+        _say(arguments, acts.rollback_sentence(ctx, name, arguments.to))
+    runs = [acts.rollback(ctx, name, arguments.to, arguments.why) for name in names]
+    code = _begun(ctx, runs, arguments, several=len(runs) > 1)
+    for name in names:
+        _say(arguments, f"{name} is held; `toto unhold {name}` ends it")
     return code
 
 
 def verify(config: Config, arguments: argparse.Namespace) -> int:
     """`toto verify HOST`."""
     ctx = context(config)
-    return _begun(ctx, acts.verify(ctx, arguments.host), arguments)
+    runs = [acts.verify(ctx, name) for name in _known(ctx, [arguments.host])]
+    return _begun(ctx, runs, arguments, several=len(runs) > 1)
 
 
 def retry(config: Config, arguments: argparse.Namespace) -> int:
     """`toto retry RUN`."""
     ctx = context(config)
-    return _begun(ctx, acts.retry(ctx, arguments.run_id, forces(arguments), arguments.why), arguments)
+    return _begun(ctx, [acts.retry(ctx, arguments.run_id, forces(arguments), arguments.why)], arguments)
 
 
 def cancel(config: Config, arguments: argparse.Namespace) -> int:
@@ -88,8 +103,8 @@ def cancel(config: Config, arguments: argparse.Namespace) -> int:
     ctx = context(config)
     run = acts.cancel(ctx, arguments.run_id)
     if arguments.follow:
-        following.follow_runs(ctx.store, [run.id], as_json=arguments.json)
-    elif arguments.json:
+        return following.follow_runs(ctx.store, [run.id], as_json=arguments.json)
+    if arguments.json:
         render.print_json(present.run_json(run, ctx.store.stages(run.id)))
     elif run.state.final:
         render.console.print(render.outcome(run))
@@ -101,24 +116,24 @@ def cancel(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def follow(config: Config, arguments: argparse.Namespace) -> int:
-    """`toto follow PUSH|RUN`: numbers are runs, everything else is a push."""
+    """`toto follow PUSH|RUN`: twelve hexadecimal digits are a push, a shorter number is a run."""
     store = Store(config)
-    if arguments.id.isdecimal() and store.run(arguments.id) is not None and store.push(arguments.id) is None:
-        return following.follow_runs(store, [arguments.id], as_json=arguments.json)
-    if arguments.id.isdecimal() and len(arguments.id) < PUSH_ID_LENGTH:
-        raise UsageFault(f"there is no run {arguments.id}", mend="`toto runs` lists them")
-    return following.follow_push(store, arguments.id, as_json=arguments.json)
+    if PUSH_ID.fullmatch(arguments.id):
+        return following.follow_push(store, arguments.id, as_json=arguments.json)
+    if store.run(arguments.id) is None:
+        raise UsageFault(
+            f"there is no push or run {arguments.id}",
+            mend="`toto pushes` and `toto runs` list them (a run is a number)",
+        )
+    return following.follow_runs(store, [arguments.id], as_json=arguments.json)
 
 
-PUSH_ID_LENGTH = 12
-"""Characters of a push's id, hexadecimal: a run's number never gets that long."""
+PUSH_ID = re.compile(r"[0-9a-f]{12}")
 
 
 def _each(arguments: argparse.Namespace, ctx: Context, act: Callable[[str], Host]) -> int:
-    """An act on each of the named hosts; all names are looked up before the first is touched."""
-    for name in arguments.hosts:
-        acts.the_host(ctx, name)
-    changed = [act(name) for name in arguments.hosts]
+    """An act on each of the named hosts."""
+    changed = [act(name) for name in _known(ctx, arguments.hosts)]
     if arguments.json:
         render.print_json([present.host_json(host) for host in changed])
     else:
@@ -141,13 +156,5 @@ def unhold(config: Config, arguments: argparse.Namespace) -> int:
 def update(config: Config, arguments: argparse.Namespace) -> int:
     """`toto update HOST…`: a run for each host."""
     ctx = context(config)
-    for name in arguments.hosts:
-        acts.the_host(ctx, name)
-    runs = [acts.update(ctx, name, arguments.why) for name in arguments.hosts]
-    if arguments.follow:
-        return following.follow_runs(ctx.store, [run.id for run in runs], as_json=arguments.json)
-    if arguments.json:
-        render.print_json([present.run_json(run, ctx.store.stages(run.id)) for run in runs])
-    else:
-        render.show_runs(runs)
-    return 0
+    runs = [acts.update(ctx, name, arguments.why) for name in _known(ctx, arguments.hosts)]
+    return _begun(ctx, runs, arguments, several=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.markup import escape
 
@@ -15,9 +15,9 @@ from jobs.acceleration import acceleration
 from server.commands import render
 from server.core import privileges, process
 from server.core.config import Config
-from server.core.errors import TotoError, ToolMissing
+from server.core.errors import ToolMissing, TotoError
 from server.core.queue import Queue
-from server.up import REDIS_SERVERS
+from server.up import REDIS_SERVERS, whoami
 
 GIB = 1024**3
 ROOM = 10 * GIB
@@ -102,14 +102,17 @@ def _redis(config: Config) -> list[Finding]:
 
 def _users(_config: Config) -> list[Finding]:
     root = os.geteuid() == 0
-    name = privileges.BUILDER if root else pwd.getpwuid(os.geteuid()).pw_name
+    name = privileges.BUILDER if root else whoami()
     if root and not privileges.exists(name):
         return [Finding("users", None, "toto and toto-deploy are made by the first `toto up`")]
-    with open("/etc/subuid") as file:  # noqa: PTH123 - a line of a system file
-        has = any(line.startswith(f"{name}:") for line in file)
+    has = all(_listed(Path("/etc") / file, name) for file in ("subuid", "subgid"))
     mend = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
     said = f"{name} has subordinate ids" if has else f"{name} has no subordinate ids, and cannot build images"
     return [Finding("subordinate ids", has, said, "" if has else mend)]
+
+
+def _listed(file: Path, name: str) -> bool:
+    return file.exists() and any(line.startswith(f"{name}:") for line in file.read_text().splitlines())
 
 
 def _acceleration(config: Config) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import os
 import sys
@@ -13,8 +14,9 @@ from server import up as embedded
 from server.core import fleet, fleet_values, people, privileges, repos
 from server.core.config import Config
 from server.core.definition import HostEntry
-from server.core.errors import Refused, UsageFault
+from server.core.errors import QueueTrouble, Refused, UsageFault
 from server.core.model import Repo
+from server.core.queue import Queue
 from server.core.states import Backend
 from server.core.store import Store
 
@@ -23,8 +25,9 @@ LONG_ENOUGH = 8
 
 
 def tell(sentence: str) -> None:
-    """A line for whoever watches, at once."""
-    print(sentence, flush=True)
+    """A line for whoever watches, at once. That nobody watches any more (a closed pipe) ends nothing."""
+    with contextlib.suppress(BrokenPipeError):
+        print(sentence, flush=True)
 
 
 def up(config: Config, _arguments: argparse.Namespace) -> int:
@@ -72,15 +75,21 @@ def prepare(config: Config) -> None:
 def _answers(path: str) -> tuple[str, str]:
     try:
         given = tomllib.loads(Path(path).read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        given = {**given, **_password_file(Path(path), given)}
+    except (OSError, ValueError) as error:  # tomllib's and a text's faults are ValueErrors
         raise UsageFault(f"cannot be read: {error}", where=path) from error
     unknown = set(given) - {"user", "password", "password_file"}
     if unknown:
         raise UsageFault(f'unknown key "{sorted(unknown)[0]}"', where=path, mend="known: user, password, password_file")
     name, password = str(given.get("user") or ""), str(given.get("password") or "")
-    if "password_file" in given:
-        password = Path(path).parent.joinpath(str(given["password_file"])).read_text().strip()
     return _valid(name, password, path)
+
+
+def _password_file(path: Path, given: dict[str, object]) -> dict[str, object]:
+    """The password from the file that the answers name, relative to theirs."""
+    if "password_file" not in given:
+        return {}
+    return {"password": path.parent.joinpath(str(given["password_file"])).read_text().strip()}
 
 
 def _ask() -> tuple[str, str]:
@@ -88,10 +97,13 @@ def _ask() -> tuple[str, str]:
         raise UsageFault(
             "there is no terminal to ask on", mend="`toto init --answers FILE` with user and password_file"
         )
-    name = input("Administrator's name: ").strip()
-    password = getpass.getpass("Password: ")
-    if password != getpass.getpass("Again: "):
-        raise UsageFault("the two passwords differ")
+    try:
+        name = input("Administrator's name: ").strip()
+        password = getpass.getpass("Password: ")
+        if password != getpass.getpass("Again: "):
+            raise UsageFault("the two passwords differ")
+    except EOFError:
+        raise UsageFault("no answer was given", mend="say it again, or `toto init --answers FILE`") from None
     return _valid(name, password, "")
 
 
@@ -107,6 +119,7 @@ def repo_add(config: Config, arguments: argparse.Namespace) -> int:
     """`toto repo add NAME`: prints the line for `git remote add`."""
     from hooks.install import add_repository
 
+    repos.check_name(arguments.name)
     prepare(config)
     store = Store(config)
     known = store.repo(arguments.name)
@@ -186,4 +199,6 @@ def worker(config: Config, arguments: argparse.Namespace) -> int:
 def reconcile(config: Config, arguments: argparse.Namespace) -> int:
     """`toto reconcile`: once; with --follow until told to stop."""
     embedded.keep(config, tell, once=not arguments.follow)
+    if not arguments.follow and not Queue(config).ping():
+        raise QueueTrouble("Redis does not answer: nothing was sent on its way", mend="see that `toto up` is running")
     return 0

@@ -12,10 +12,11 @@ from host_tests.judge_command import judge_command
 from jobs import plan as planning
 from server.commands import render
 from server.core import present, repos
-from server.core.acts import Context, the_run
+from server.core.acts import Context, named, the_host, the_run
 from server.core.config import Config, explain
 from server.core.errors import UsageFault
 from server.core.log import read_log
+from server.core.model import Host, Run
 from server.core.queue import Queue
 from server.core.states import StageName, StageState
 from server.core.store import Store
@@ -25,26 +26,27 @@ PIECE = 1 << 20
 
 
 def hosts(config: Config, arguments: argparse.Namespace) -> int:
-    """`toto hosts [NAME]`."""
+    """`toto hosts [NAME]`: with a name (or `@tag`) the generations too."""
     store = Store(config)
-    found = store.hosts()
-    if arguments.name is not None:
-        found = [host for host in found if host.name == arguments.name]
-        if not found:
-            raise UsageFault(f"toto knows no host {arguments.name}", mend="`toto hosts` lists them")
+    if arguments.name is None:
+        found = store.hosts()
+    else:
+        found = [the_host(Context(config, store, Queue(config), ""), name) for name in named(store, [arguments.name])]
     if arguments.json:
-        said = [present.host_json(host) for host in found]
-        if arguments.name is not None:
-            generations = [present.generation_json(each) for each in store.generations(arguments.name)]
-            render.print_json({**said[0], "generations": generations})
-        else:
-            render.print_json(said)
+        render.print_json([_host_json(store, host, generations=arguments.name is not None) for host in found])
         return 0
     render.show_hosts(found)
-    if arguments.name is not None:
+    for host in found if arguments.name is not None else []:
         render.console.print()
-        render.show_generations(store.generations(arguments.name))
+        render.show_generations(store.generations(host.name))
     return 0
+
+
+def _host_json(store: Store, host: Host, *, generations: bool) -> dict[str, object]:
+    said = present.host_json(host)
+    if generations:
+        said["generations"] = [present.generation_json(each) for each in store.generations(host.name)]
+    return said
 
 
 def pushes(config: Config, arguments: argparse.Namespace) -> int:
@@ -77,7 +79,7 @@ def runs(config: Config, arguments: argparse.Namespace) -> int:
     """`toto runs [ID]`."""
     store = Store(config)
     if arguments.id is None:
-        found = store.runs(host=arguments.host, state=arguments.state, limit=arguments.limit)
+        found = _runs(store, arguments)
         if arguments.json:
             render.print_json([present.run_json(run) for run in found])
         else:
@@ -92,14 +94,34 @@ def runs(config: Config, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _runs(store: Store, arguments: argparse.Namespace) -> list[Run]:
+    """The newest runs that were asked for; of several hosts the newest of all."""
+    if arguments.host is None:
+        return store.runs(state=arguments.state, limit=arguments.limit)
+    found = []
+    for name in named(store, [arguments.host]):
+        of_host = store.runs(host=name, state=arguments.state, limit=arguments.limit)
+        if not of_host and store.host(name) is None:
+            raise UsageFault(f"toto knows no host {name}", mend="`toto hosts` lists them")
+        found += of_host
+    return sorted(found, key=lambda run: int(run.id), reverse=True)[: arguments.limit]
+
+
 def logs(config: Config, arguments: argparse.Namespace) -> int:
     """`toto logs RUN [STAGE]`: the stage's log; of all stages that began, where none is named."""
     store = Store(config)
     run = the_run(Context(config, store, Queue(config), ""), arguments.run_id)
     if arguments.stage is not None and arguments.stage not in list(StageName):
         raise UsageFault(f"there is no stage {arguments.stage}", mend=f"stages: {', '.join(StageName)}")
-    began = [stage.name for stage in store.stages(run.id) if stage.started is not None]
+    stages = store.stages(run.id)
+    began = [stage.name for stage in stages if stage.started is not None]
     wanted = [StageName(arguments.stage)] if arguments.stage else began
+    if arguments.stage and all(stage.name is not wanted[0] for stage in stages):
+        had = ", ".join(stage.name for stage in stages) or "none"
+        raise UsageFault(f"run {run.id} has no stage {arguments.stage}", mend=f"its stages: {had}")
+    if not arguments.follow and all(name not in began for name in wanted):
+        reason = f" ({run.reason})" if run.reason else ""
+        print(f"no log yet: run {run.id} is {run.state.value}{reason}", file=sys.stderr)
     for name in wanted:
         if len(wanted) > 1:
             print(f"── {name.value} " + "─" * max(0, 70 - len(name)))
@@ -137,17 +159,23 @@ def plan(config: Config, arguments: argparse.Namespace) -> int:
     if arguments.against is not None:
         rows = planning.plan_against(tree, repos.tree(path, repos.resolve(path, arguments.against)))
     else:
-        deploys = arguments.ref in (
-            repo.branch,
-            f"refs/heads/{repo.branch}",
-            commit,
-        ) or arguments.ref not in repos.heads(path)
+        deploys = _deploys(path, repo.branch, arguments.ref, commit)
         rows = [row for _, row in planning.plan_commit(store, tree, deploys=deploys)]
     if arguments.json:
         render.print_json(present.plan_json(commit, rows))
     else:
         render.show_plan(rows)
     return 0
+
+
+def _deploys(path: Path, branch: str, ref: str, commit: str) -> bool:
+    """Whether a push of `ref` deploys: a branch by its name; a tag or commit unless it lies on other branches alone."""
+    heads = repos.heads(path)
+    name = ref.removeprefix("refs/heads/")
+    if name in heads and not ref.startswith("refs/tags/"):
+        return name == branch
+    holding = [name for name, head in heads.items() if repos.is_ancestor(path, commit, head)]
+    return branch in holding or not holding
 
 
 def judge(_config: Config, arguments: argparse.Namespace) -> int:

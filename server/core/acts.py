@@ -57,6 +57,24 @@ def the_host(ctx: Context, name: str) -> Host:
     return host
 
 
+def named(store: Store, words: Sequence[str]) -> list[str]:
+    """The hosts that these words name, each once, in their order: `@edge` stands for all hosts with the tag `edge`.
+
+    Raises:
+        UsageFault: No host has that tag.
+    """
+    found: list[str] = []
+    for word in words:
+        names = [word]
+        if word.startswith("@"):
+            names = [host.name for host in store.hosts() if word[1:] in host.tags]
+            if not names:
+                tags = sorted({f"@{tag}" for host in store.hosts() for tag in host.tags})
+                raise UsageFault(f"no host has the tag {word[1:]}", mend=f"tags: {', '.join(tags) or 'none'}")
+        found += [name for name in names if name not in found]
+    return found
+
+
 def the_run(ctx: Context, run_id: str) -> Run:
     """A run by its id.
 
@@ -332,7 +350,8 @@ def unhold(ctx: Context, host_name: str, why: str | None = None) -> Host:
 
 def _acted(ctx: Context, act: str, subject: str, reason: str | None, **detail: Any) -> None:
     """Write the audit log, tell the watchers, and ask for a new run's build. What deploys, and what Redis did not take,
-    the reconciler sends on its way: it knows who holds the host."""
+    the reconciler sends on its way: it knows who holds the host.
+    """
     ctx.store.add_act(ctx.actor, act, subject, reason, **detail)
     Events(ctx.config).tell("host", host=str(detail.get("host", subject)))
     run = ctx.store.run(str(detail.get("run", "")))

@@ -165,6 +165,10 @@ def limits_from(given: Mapping[str, Any], base: Limits, where: str) -> Limits:
     return dataclasses.replace(base, **values)
 
 
+RANGES = {"port": (1, 65535), "workers": (1, 64), "keep_runs": (1, 10**6), "keep_generations": (1, 10**6)}
+"""Least and greatest value of each setting that is a number."""
+
+
 def _coerce(key: str, value: Any, where: str) -> Any:
     """`value` as the type of the field `key`."""
     default = {item.name: item.default for item in fields(Config)}[key]
@@ -172,10 +176,14 @@ def _coerce(key: str, value: Any, where: str) -> Any:
     if wanted is int:
         try:
             if isinstance(value, bool):
-                raise ValueError  # noqa: TRY004 - told as one sentence below
-            return int(value)
+                raise ValueError
+            number = int(value)
         except (TypeError, ValueError):
             raise ConfigError(f"{key} wants a whole number, not {value!r}", where=where) from None
+        least, most = RANGES[key]
+        if not least <= number <= most:
+            raise ConfigError(f"{key} is between {least} and {most}, not {number}", where=where)
+        return number
     if not isinstance(value, str):
         raise ConfigError(f"{key} wants text, not {value!r}", where=where)
     return value
@@ -226,7 +234,7 @@ def explain(
             values[key], sources[key] = _coerce(key, environ[name], name), name
     for key, value in (overrides or {}).items():
         if value is not None:
-            values[key], sources[key] = value, "command line"
+            values[key], sources[key] = _coerce(key, value, f"--{key}"), "command line"
     for key in (*SIMPLE, "limits"):
         sources.setdefault(key, "default")
     return Config(data=folder, limits=limits, **values), sources

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from server.core import process
 from server.core.config import Config
-from server.core.errors import Trouble
+from server.core.errors import ConfigError, Trouble
 
 BUILDER, DEPLOYER, GROUP = "toto", "toto-deploy", "toto"
 SECRET = ("deploy", "release")
 """Folders below `keys` that only the deployer may read."""
 FOLDERS = ("repos", "spool", "runs", "releases", "cache", "tmp", "locks", "redis", "keys/web", "keys/vm")
+OURS = {"toto.db", "toto.toml", "keys", "log", "empty", *(name for name in FOLDERS if "/" not in name)}
+"""Names at the top of a data folder by which it is known as one."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ def make_users() -> None:
 
 
 def prepare(config: Config) -> None:
-    """Make the data folder's parts, and give them to toto's users where this process is root."""
+    """Make the data folder's parts, and give them to toto's users where this process is root.
+
+    Raises:
+        ConfigError: The folder holds other things, and nothing of toto's: it would all change its owner.
+    """
+    _refuse_other_folders(config.data)
     old = os.umask(0o007)
     try:
         for name in FOLDERS:
@@ -72,6 +79,28 @@ def prepare(config: Config) -> None:
         os.umask(old)
     if os.geteuid() == 0 and exists(BUILDER):
         hand_over(config.data)
+
+
+def _refuse_other_folders(data: Path) -> None:
+    if not data.is_dir():
+        return
+    found = {path.name for path in data.iterdir()} - {"lost+found"}
+    if found and not found & OURS:
+        raise ConfigError(
+            f"this folder holds other things ({min(found)}), and nothing of toto's",
+            where=str(data),
+            mend="choose an empty folder, or one that does not exist yet (--data, TOTO_DATA)",
+        )
+
+
+def give_back(config: Config) -> None:
+    """Give the database to toto, where a command run as root has made it. Cheap; `prepare` looks at the whole folder."""
+    database = config.data / "toto.db"
+    if os.geteuid() != 0 or not database.exists() or not exists(BUILDER):
+        return
+    builder = pwd.getpwnam(BUILDER)
+    for path in (config.data, database, *(database.with_name(f"toto.db-{end}") for end in ("wal", "shm"))):
+        _give(path, builder, secret=False)
 
 
 def hand_over(top: Path) -> None:

@@ -123,7 +123,7 @@ class RunStore(StoreBase):
 
     def run(self, run_id: str) -> Run | None:
         """A run by its id."""
-        if not run_id.isdecimal():
+        if not run_id.isdecimal() or len(run_id) > 18:  # SQL's integers end before 19 digits do
             return None
         row = self.row(select(t.runs).where(t.runs.c.id == int(run_id)))
         return run_from(row) if row else None
@@ -151,7 +151,7 @@ class RunStore(StoreBase):
             query = query.where(
                 t.runs.c.commit.like(f"{text}%") | t.runs.c.reason.like(like) | t.runs.c.host.like(like)
             )
-        if before is not None and before.isdecimal():
+        if before is not None and before.isdecimal() and len(before) <= 18:
             query = query.where(t.runs.c.id < int(before))
         return [run_from(row) for row in self.rows(query)]
 
