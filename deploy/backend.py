@@ -30,7 +30,7 @@ class Drift(TargetTrouble):
 
 
 class ActivationFailed(Refused):
-    """The release could not be activated. The host is still to be rolled back, unless its own record says that it was."""
+    """The release could not be activated. The host is still to be rolled back, unless its own record says it was."""
 
 
 class RollbackFailed(TargetTrouble):
@@ -91,7 +91,8 @@ class Record:
     """A run as the target's own record has it.
 
     Attributes:
-        state: `none`, `ready`, `applying`, `applied`, `apply-failed`, `confirmed`, `rolling-back`, `rolled-back`, `rollback-failed`.
+        state: `none`, `ready`, `applying`, `applied`, `apply-failed`, `confirmed`, `rolling-back`,
+            `rolled-back`, `rollback-failed`.
         text: What the record adds: `why=deadman`, `rc=100`.
         pending: The run that is being tried there now.
         log: Bytes of its log so far.
@@ -135,7 +136,7 @@ class TargetBackend(Protocol):
         ...
 
     def send(self, release: ReleaseLike | None, tests_bundle: bytes, log: StageLog) -> None:
-        """Bring a release (its folder; None where it is there already) and a bundle of tests there, as far as they are missing."""
+        """Bring a release (None where it is there already) and a bundle of tests there, as far as they are missing."""
         ...
 
     def preflight(
@@ -215,6 +216,15 @@ def backend(config: Config, entry: HostEntry, limits: Limits | None = None) -> T
 
 
 __all__ = [
-    "NONE", "ActivationFailed", "Drift", "Facts", "Preview", "Record", "ReleaseLike", "RollbackFailed", "TargetBackend",
-    "Unknown", "backend",
-]  # fmt: skip
+    "NONE",
+    "ActivationFailed",
+    "Drift",
+    "Facts",
+    "Preview",
+    "Record",
+    "ReleaseLike",
+    "RollbackFailed",
+    "TargetBackend",
+    "Unknown",
+    "backend",
+]

@@ -1,4 +1,4 @@
-"""A Debian target: every act is one command of the script that stays there (toto-act), and every verdict is read from its record."""
+"""A Debian target: every act is a command of the script that stays there (toto-act), every verdict its record's."""
 
 from __future__ import annotations
 
@@ -81,8 +81,11 @@ class DebianTarget:
 
     def _fault(self, verb: str, result: Result) -> Exception:
         if result.timed_out:
-            return TargetTrouble(f"toto-act {verb} did not end within {result.seconds:.0f} s", where=self.name,
-                                 mend="look at the machine: it hardly gets on")  # fmt: skip
+            return TargetTrouble(
+                f"toto-act {verb} did not end within {result.seconds:.0f} s",
+                where=self.name,
+                mend="look at the machine: it hardly gets on",
+            )
         if result.code == LOST:
             return target.unreachable(self.ssh, result.stderr)
         return answers.fault(self.name, verb, result.code, result.stderr.decode(errors="replace"))
@@ -95,8 +98,11 @@ class DebianTarget:
         began = time.time()
         said = _pairs(self._do("hello"))
         if said.get("host") != self.name:
-            raise TargetTrouble(f'it calls itself "{said.get("host")}"', where=f"{self.name} ({self.ssh.address})",
-                                mend="check its address in fleet.toml, or enrol it under this name")  # fmt: skip
+            raise TargetTrouble(
+                f'it calls itself "{said.get("host")}"',
+                where=f"{self.name} ({self.ssh.address})",
+                mend="check its address in fleet.toml, or enrol it under this name",
+            )
         return _facts(said, began)
 
     def record(self, run_id: str) -> Record:
@@ -185,8 +191,11 @@ class DebianTarget:
             if record.state == "apply-failed"
             else f"the host undid the activation ({record.text})"
         )
-        return ActivationFailed(f"{what}: {record.text}" if record.state == "apply-failed" else what, where=self.name,
-                                mend="the stage's log shows what apt said")  # fmt: skip
+        return ActivationFailed(
+            f"{what}: {record.text}" if record.state == "apply-failed" else what,
+            where=self.name,
+            mend="the stage's log shows what apt said",
+        )
 
     def run_tests(
         self, run_id: str, stage: StageName, suite: Suite, log: StageLog, *, tests: StageName | None = None
@@ -199,9 +208,17 @@ class DebianTarget:
         order = self._order("tests", run=run_id, stage=of.value, nonce=nonce, tests=digest, **bounds)
         command = " ".join([*self._command, "run-tests", run_id, of.value, nonce, str(int(time.time()))])
         verdict = runner.run_stage(
-            functools.partial(self.ssh.run, data=order), command, stage, suite.expected(of), log, nonce=nonce,
-            timeout=self.limits.tests + SPARE_SECONDS, host=self.name, tests=of, trouble=TargetTrouble,
-        )  # fmt: skip
+            functools.partial(self.ssh.run, data=order),
+            command,
+            stage,
+            suite.expected(of),
+            log,
+            nonce=nonce,
+            timeout=self.limits.tests + SPARE_SECONDS,
+            host=self.name,
+            tests=of,
+            trouble=TargetTrouble,
+        )
         runner.raise_for(verdict)
 
     def confirm(self, run_id: str, log: StageLog) -> None:
@@ -230,8 +247,11 @@ class DebianTarget:
             raise self._fault("undo", result)
         record = self._await(run_id, _BACK, ROLLBACK_SECONDS, log)
         if record.state == "rollback-failed":
-            raise RollbackFailed(f"it is not as it was before ({record.text})", where=self.name,
-                                 mend=f"the log shows what differs; on the host: `sudo toto-act log {run_id}`")  # fmt: skip
+            raise RollbackFailed(
+                f"it is not as it was before ({record.text})",
+                where=self.name,
+                mend=f"the log shows what differs; on the host: `sudo toto-act log {run_id}`",
+            )
 
     def _await(
         self, run_id: str, wanted: tuple[str, ...], seconds: float, log: StageLog, *, settled: tuple[str, ...] = ()
@@ -258,8 +278,11 @@ class DebianTarget:
             time.sleep(POLL_SECONDS)
 
     def _unknown(self, run_id: str, trouble: Exception | None) -> Unknown:
-        return Unknown(f"how run {run_id} stands there is not known ({trouble or 'it has not ended in time'})", where=self.name,
-                       mend="its dead-man undoes what nobody confirms; the next deploy reads its record first")  # fmt: skip
+        return Unknown(
+            f"how run {run_id} stands there is not known ({trouble or 'it has not ended in time'})",
+            where=self.name,
+            mend="its dead-man undoes what nobody confirms; the next deploy reads its record first",
+        )
 
     def _show_log(self, run_id: str, record: Record, shown: int, log: StageLog) -> int:
         while shown < record.log:
@@ -281,12 +304,23 @@ def _pairs(text: str) -> dict[str, str]:
 
 def _facts(said: Mapping[str, str], asked: float) -> Facts:
     return Facts(
-        host=said["host"], suite=said["suite"], architecture=said["arch"], free=int(said["free"]),
-        free_boot=int(said["free_boot"]), release=said["release"], generation=int(said["generation"]),
-        run=said["run"] or None, newest=said["newest"] or None, newest_state=said["newest_state"] or None,
-        pending=said["pending"] or None, boot=said["boot"], uptime=float(said["uptime"]), clock=int(said["now"]) - asked,
-        needs_reboot=said["needs_reboot"] == "yes", version=int(said["version"]),
-    )  # fmt: skip
+        host=said["host"],
+        suite=said["suite"],
+        architecture=said["arch"],
+        free=int(said["free"]),
+        free_boot=int(said["free_boot"]),
+        release=said["release"],
+        generation=int(said["generation"]),
+        run=said["run"] or None,
+        newest=said["newest"] or None,
+        newest_state=said["newest_state"] or None,
+        pending=said["pending"] or None,
+        boot=said["boot"],
+        uptime=float(said["uptime"]),
+        clock=int(said["now"]) - asked,
+        needs_reboot=said["needs_reboot"] == "yes",
+        version=int(said["version"]),
+    )
 
 
 def _record(text: str) -> Record:

@@ -23,7 +23,7 @@ from server.core.errors import TargetTrouble
 
 HERE = Path(__file__).parent
 RESTRICTED = 'restrict,command="set -f; exec sudo -n /usr/local/sbin/toto-act $SSH_ORIGINAL_COMMAND"'
-"""The key starts toto-act and nothing else (sshd(8), AUTHORIZED_KEYS FILE FORMAT); `set -f`: no word becomes a file's name."""
+"""The key starts toto-act and nothing else (sshd(8), AUTHORIZED_KEYS); `set -f`: no word becomes a file's name."""
 VERBS = (
     "hello", "drift", "gc", "(want|receive|tests|start|state|confirm|undo|log) [a-z0-9-]{1\\,64}",
     "log [a-z0-9-]{1\\,64} [0-9]{1\\,16}", "preflight [a-z0-9-]{1\\,64} [a-z0-9-]{1\\,64}",
@@ -40,7 +40,7 @@ class HostKey:
 
 
 def sudoers(user: str) -> str:
-    """What the account may do: toto-act with these arguments, as regular expressions (sudoers(5); sudo 1.9.10 or later)."""
+    """What the account may do: toto-act with these arguments, regular expressions (sudoers(5); sudo 1.9.10 on)."""
     commands = ", ".join(f"/usr/local/sbin/toto-act ^{verb}$" for verb in VERBS)
     return f"Defaults:{user} !requiretty, !use_pty, !lecture\n{user} ALL=(root) NOPASSWD: {commands}\n"
 
@@ -75,7 +75,8 @@ echo {archive} | base64 -d | tar -x -C / --no-same-owner --no-overwrite-dir
 if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 systemctl -q enable toto-boot.service
 """
-_ACCOUNT = """id {user} >/dev/null 2>&1 || useradd --system --create-home --home-dir /var/lib/toto-home --shell /bin/sh {user}
+_ACCOUNT = """id {user} >/dev/null 2>&1 ||
+  useradd --system --create-home --home-dir /var/lib/toto-home --shell /bin/sh {user}
 h=$(getent passwd {user} | cut -d: -f6)
 chown root:root /etc/sudoers.d/.toto.new; chmod 440 /etc/sudoers.d/.toto.new
 visudo -q -c -f /etc/sudoers.d/.toto.new
@@ -125,7 +126,7 @@ def enrol_script(config: Config, host_entry: HostEntry) -> str:
 
 
 def pin(config: Config, host: HostEntry) -> HostKey:
-    """Ask a machine for its ed25519 host key (trust on first use: a person compares the fingerprint with the console's).
+    """Ask a machine for its ed25519 host key (trust on first use: a person compares the fingerprint on its console).
 
     Raises:
         TargetTrouble: It does not answer, or has no such key.

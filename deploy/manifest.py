@@ -33,6 +33,7 @@ class Part:
 
     @property
     def line(self) -> str:
+        """Its line in the manifest."""
         return f"file {self.digest} {self.size} {self.path}\n"
 
 
@@ -84,8 +85,11 @@ def _deb(folder: Path, stanza: str) -> Part:
     path = str(PurePosixPath(said.get("filename", "")))
     source = folder / path
     if not said.get("filename") or ".." in PurePosixPath(path).parts or not source.is_file():
-        raise Trouble(f"its Packages names {path or 'nothing'} for {said.get('package')}, which is not there",
-                      where=str(folder), mend="build the release again")  # fmt: skip
+        raise Trouble(
+            f"its Packages names {path or 'nothing'} for {said.get('package')}, which is not there",
+            where=str(folder),
+            mend="build the release again",
+        )
     size = source.stat().st_size
     if str(size) != said.get("size"):
         raise Trouble(

@@ -33,16 +33,19 @@ def check(target: TargetBackend, run_id: str, suite: Suite | None, log: StageLog
     tests = suite or Suite(facts.host, ())
     drift = [line for line in target.drift() if not line.startswith("    ")]
     if drift:
-        raise TargetTrouble(f"after the rollback it is not what toto put there: {', '.join(drift[:3])}", where=facts.host,
-                            mend="look at the machine")  # fmt: skip
+        raise TargetTrouble(
+            f"after the rollback it is not what toto put there: {', '.join(drift[:3])}",
+            where=facts.host,
+            mend="look at the machine",
+        )
     verify.check(target, run_id, StageName.ROLLBACK_CHECK, tests, log, tests=StageName.POST_SWITCH)
 
 
 def restore(
     target: TargetBackend, run_id: str, release: ReleaseLike | None, generation: int, suite: Suite, log: StageLog
 ) -> None:
-    """Bring a target to an earlier generation because a person asked: under the same dead-man, with smoke tests before it is
-    permanent. Drift does not stop it: it aims at the release's lock.
+    """Bring a target to an earlier generation because a person asked: under the same dead-man, and permanent only after
+    smoke tests. Drift does not stop it: it aims at the release's lock.
 
     Args:
         target: The machine.
@@ -69,5 +72,8 @@ def restore(
     except (ActivationFailed, ChecksFailed, TargetTrouble) as error:
         log.line(f"{error}; returning to what ran before")
         target.undo(run_id, log)
-        raise RollbackFailed(f"generation {generation} could not be returned to ({error.what}); what ran before runs again",
-                             where=error.where, mend="see the stage's log; choose another generation with --to") from error  # fmt: skip
+        raise RollbackFailed(
+            f"generation {generation} could not be returned to ({error.what}); what ran before runs again",
+            where=error.where,
+            mend="see the stage's log; choose another generation with --to",
+        ) from error

@@ -1,4 +1,4 @@
-"""The release key: what targets believe. Manifests, tests and orders are signed by OpenSSH, a release's index by OpenPGP.
+"""The release key: what targets believe. Manifests and orders are signed by OpenSSH, a release's index by OpenPGP.
 
 Both verify with what a Debian machine has: `ssh-keygen -Y verify` and apt's own gpgv (Debian 12) or sqv (Debian 13).
 """
@@ -66,7 +66,7 @@ def ephemeral_keys(folder: Path) -> ReleaseKeys:
 
 
 def deploy_key(folder: Path) -> Path:
-    """The deployer's SSH key (`config.folder("keys", "deploy")`), made where it is missing; its public half ends in .pub."""
+    """The deployer's SSH key (`config.folder("keys", "deploy")`), made where it is missing, with its public half."""
     key = folder / "id_ed25519"
     _once(folder, key.with_suffix(".pub"), lambda: _ssh_key(key, "toto deployer"))
     return key

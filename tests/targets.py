@@ -61,9 +61,13 @@ class Machine:
     @property
     def entry(self) -> HostEntry:
         return HostEntry(
-            name=self.name, backend=Backend.DEBIAN, address="127.0.0.1", config=f"hosts/{self.name}.toml", port=self.port,
+            name=self.name,
+            backend=Backend.DEBIAN,
+            address="127.0.0.1",
+            config=f"hosts/{self.name}.toml",
+            port=self.port,
             host_key=self.host_key,
-        )  # fmt: skip
+        )
 
     def enrol(self, config: Config) -> str:
         """Run the line of `toto host enrol` on it."""
@@ -125,9 +129,16 @@ class Builder:
         self.debs.mkdir(parents=True, exist_ok=True)
 
     def deb(
-        self, name: str, version: str, *, postinst: str = "", extra: str = "", files: dict[str, str] | None = None,
-        scripts: dict[str, str] | None = None, conffile: bool = True,
-    ) -> Path:  # fmt: skip
+        self,
+        name: str,
+        version: str,
+        *,
+        postinst: str = "",
+        extra: str = "",
+        files: dict[str, str] | None = None,
+        scripts: dict[str, str] | None = None,
+        conffile: bool = True,
+    ) -> Path:
         made = self.debs / f"{name}_{version}_all.deb"
         root = self.folder / "root" / f"{name}-{version}"
         (root / "DEBIAN").mkdir(parents=True)
@@ -156,8 +167,13 @@ class Builder:
         return made if made.exists() else self.deb(name, version, postinst=postinst, extra=extra)
 
     def release(
-        self, *packages: Path, files: dict[str, str] | None = None, postinst: str = "", units: str = "", predepends: str = "",
-    ) -> TinyRelease:  # fmt: skip
+        self,
+        *packages: Path,
+        files: dict[str, str] | None = None,
+        postinst: str = "",
+        units: str = "",
+        predepends: str = "",
+    ) -> TinyRelease:
         """A release: a metapackage that pins `packages` and brings `files`."""
         self.number += 1
         version = f"{self.number}"
@@ -168,20 +184,33 @@ class Builder:
         )
         rights = "".join(f"0644 root:root /{path}\n" for path in sorted(brought))
         pins = ", ".join(
-            subprocess.run(["dpkg-deb", "-W", "--showformat", "${Package} (= ${Version})", deb], check=True, capture_output=True,
-                           text=True).stdout for deb in packages)  # fmt: skip
+            subprocess.run(
+                ["dpkg-deb", "-W", "--showformat", "${Package} (= ${Version})", deb],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+            for deb in packages
+        )
         restart = f"""[ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload
 for u in $(echo {units} $(cat /run/toto-restart 2>/dev/null) | tr ' ' '\\n' | sort -u); do
   systemctl reset-failed $u 2>/dev/null || :; systemctl restart $u || echo "toto: $u failed to restart"; done
 rm -f /run/toto-restart"""
         meta = self.deb(
-            host, version, postinst=f"{postinst}\n{restart}",
-            scripts={"prerm": f'echo "{units}" >>/run/toto-restart', "postrm": 'case $1 in remove) for u in $(cat /run/toto-restart); '
-                     "do systemctl try-restart $u || :; done; rm -f /run/toto-restart;; esac"},
-            extra=f"Protected: yes\nPre-Depends: {', '.join(filter(None, [predepends, pins]))}\n" if pins or predepends else "Protected: yes\n",
+            host,
+            version,
+            postinst=f"{postinst}\n{restart}",
+            scripts={
+                "prerm": f'echo "{units}" >>/run/toto-restart',
+                "postrm": "case $1 in remove) for u in $(cat /run/toto-restart); "
+                "do systemctl try-restart $u || :; done; rm -f /run/toto-restart;; esac",
+            },
+            extra=f"Protected: yes\nPre-Depends: {', '.join(filter(None, [predepends, pins]))}\n"
+            if pins or predepends
+            else "Protected: yes\n",
             files={**brought, "usr/share/toto/files.sha256": sums, "usr/share/toto/files.rights": rights},
-        )  # fmt: skip
+        )
         return self.repository([meta, *packages])
 
     def repository(self, debs: list[Path]) -> TinyRelease:
@@ -197,7 +226,8 @@ rm -f /run/toto-restart"""
         (scratch / "Packages").write_text(packages)
         release_id = hashlib.sha256(packages.encode()).hexdigest()
         (scratch / "Release").write_text(
-            f"Origin: toto-{release_id[:12]}\nLabel: toto\nSuite: toto\nCodename: toto\nDate: {formatdate(usegmt=True)}\n"
+            f"Origin: toto-{release_id[:12]}\nLabel: toto\nSuite: toto\nCodename: toto\n"
+            f"Date: {formatdate(usegmt=True)}\n"
             f"Architectures: amd64 all\nAcquire-By-Hash: no\nSHA256:\n"
             f" {hashlib.sha256(packages.encode()).hexdigest()} {len(packages.encode())} Packages\n"
         )

@@ -1,1 +1,1 @@
-"""Real machines for the demo and the tests: systemd-nspawn containers behind loopback ports. Never used by the product."""
+"""Real machines for the demo and the tests, never for the product: systemd-nspawn behind loopback ports."""

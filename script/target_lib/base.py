@@ -12,8 +12,17 @@ import tempfile
 from pathlib import Path
 
 PACKAGES = (
-    "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "ca-certificates", "procps", "udev", "kmod", "gpgv",
-)  # fmt: skip
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "sudo",
+    "iproute2",
+    "ca-certificates",
+    "procps",
+    "udev",
+    "kmod",
+    "gpgv",
+)
 CACHE = Path("/var/cache/toto-targets")
 
 
@@ -115,9 +124,18 @@ def _make(suite: str, lines: list[str], made: Path) -> None:
         )
         new = Path(scratch, "base.tar")
         run(
-            "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-            "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/locale/*", f"--aptopt={settings}", suite, new, listing,
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            f"--include={','.join(PACKAGES)}",
+            "--dpkgopt=force-unsafe-io",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            f"--aptopt={settings}",
+            suite,
+            new,
+            listing,
             env={**os.environ, "TMPDIR": scratch, "LC_ALL": "C.UTF-8"},
-        )  # fmt: skip
+        )
         new.rename(made)

@@ -1,8 +1,8 @@
 """The only way to a target: ports of this machine's loopback, carried into the target's network namespace.
 
-The listening sockets are opened first and stay in this machine's namespace; the process then enters the target's, where its
-outgoing connections start. So no bridge, address or route of this machine is touched. Stopping the process (SIGSTOP) is a
-link that has gone silent; continuing it is the link back.
+The listening sockets are opened first and stay in this machine's namespace; the process then enters the target's, where
+its outgoing connections start. So no bridge, address or route of this machine is touched. A stopped process (SIGSTOP)
+is a link that has gone silent; continuing it brings the link back.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import os
 import socket
 from pathlib import Path
@@ -57,10 +58,9 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, por
 
 
 async def _serve(pairs: list[tuple[socket.socket, int]]) -> None:
-    def carrier(port: int):  # type: ignore[no-untyped-def]
-        return lambda reader, writer: _carry(reader, writer, port)
-
-    servers = [await asyncio.start_server(carrier(port), sock=listening) for listening, port in pairs]
+    servers = [
+        await asyncio.start_server(functools.partial(_carry, port=port), sock=listening) for listening, port in pairs
+    ]
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 

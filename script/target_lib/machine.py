@@ -173,15 +173,18 @@ def up(target: Target) -> None:
         raise Fault(f"port {target.port} or {target.http_port} of 127.0.0.1 cannot be had: {error}") from error
     _remember(target, forward=carrier)
     nspawn = (
-        f"systemd-nspawn -q -b -D {shlex.quote(str(target.root))} --machine={target.namespace} --register=no --keep-unit"
-        f" --network-namespace-path=/run/netns/{target.namespace}"
+        f"systemd-nspawn -q -b -D {shlex.quote(str(target.root))} --machine={target.namespace} --register=no"
+        f" --keep-unit --network-namespace-path=/run/netns/{target.namespace}"
     )
     # With --keep-unit a reboot ends nspawn with 133 and leaves starting it again to whoever started it.
     again = f"while {nspawn}; [ $? = 133 ]; do :; done"
     console = subprocess.Popen(
-        ["script", "-qefc", again, str(target.folder / "console.log")], stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        ["script", "-qefc", again, str(target.folder / "console.log")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     _remember(target, console=console.pid)
     _await_ssh(target, console)
 

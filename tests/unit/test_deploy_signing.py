@@ -112,8 +112,12 @@ def test_manifest_names_every_file_with_its_digest(keys: signing.ReleaseKeys, tm
     made = builder.release(builder.package("toto-demo", "1.0"))
     signed = manifest.release(keys, "web", made.id, made.path)
     assert [part.path for part in signed.parts] == [
-        "Packages", "Release", "InRelease", "debs/toto-host-web_1_all.deb", "debs/toto-demo_1.0_all.deb",
-    ]  # fmt: skip
+        "Packages",
+        "Release",
+        "InRelease",
+        "debs/toto-host-web_1_all.deb",
+        "debs/toto-demo_1.0_all.deb",
+    ]
     assert all(part.line in signed.manifest for part in signed.parts)
     assert f"\nrelease {made.id}\n" in signed.manifest
 
