@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
@@ -204,6 +209,22 @@ def fill(config: Config, store: Store | None = None, repo_path: str = "/srv/toto
     fleet.store.add_act("eve", "hold", "mail", "queue migration")
     fleet.store.add_act("ada", "rebuild", "web", "after the certificate was renewed", run="1")
     return fleet
+
+
+@cache
+def _filled() -> Fleet:
+    folder = Path(tempfile.mkdtemp(prefix="toto-filled."))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    fleet = fill(Config(data=folder))
+    fleet.store.close()
+    return fleet
+
+
+def copy_into(config: Config) -> Fleet:
+    """The busy fleet in a data folder, copied from one that is made once: for tests that are many."""
+    made = _filled()
+    shutil.copytree(made.config.data, config.data, dirs_exist_ok=True)
+    return Fleet(config, Store(config), dict(made.runs), dict(made.pushes))
 
 
 def _calm_hosts(fleet: Fleet) -> None:

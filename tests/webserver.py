@@ -23,8 +23,6 @@ PERSON, PASSWORD = "ada", "correct horse battery"
 class Quiet(WSGIRequestHandler):
     """Keeps the requests out of the tests' output."""
 
-    protocol_version = "HTTP/1.1"
-
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing."""
 
