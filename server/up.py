@@ -8,6 +8,7 @@ import contextlib
 import os
 import pwd
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -32,7 +33,8 @@ from server.web.serve import gunicorn_argv
 READY_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
 """Least time between two starts of the same process, so that one which cannot start does not spin."""
-STOP_SECONDS = {DEPLOY: 120.0, "web": 3.0}
+REDIS = "redis"
+STOP_SECONDS = {DEPLOY: 120.0, "web": 3.0, REDIS: 10.0}
 """How long a process may take to end by itself; a deploy is given the time to end in order."""
 REDIS_SERVERS = ("redis-server", "valkey-server")
 SOCKET_LIMIT = 107
@@ -98,6 +100,8 @@ def python(*arguments: str) -> tuple[str, ...]:
 def environment(config: Config) -> dict[str, str]:
     """What every process of this toto is told: the same settings, wherever they came from."""
     own = {name: value for name, value in os.environ.items() if name.startswith("TOTO_")}
+    if file := own.get("TOTO_CONFIG"):
+        own["TOTO_CONFIG"] = str(Path(file).absolute())
     own |= {"TOTO_DATA": str(config.data), "TOTO_PORT": str(config.port), "TOTO_LISTEN": config.listen}
     return process.environment({**own, "PYTHONUNBUFFERED": "1"})
 
@@ -120,24 +124,50 @@ def up(config: Config, tell: Tell) -> None:
     """Run all of toto until SIGINT or SIGTERM; `tell` gets `ready URL` and what goes wrong.
 
     Raises:
-        ConfigError: Another `toto up` runs on this data folder, or its path is too long.
+        ConfigError: Another `toto up` runs on this data folder, its path is too long, or the port is taken.
         Trouble: A part does not start.
     """
+    stopping = _asked_to_stop()
     if os.geteuid() == 0:
         privileges.make_users()
-    config.data.mkdir(parents=True, exist_ok=True)
     privileges.prepare(config)
     config.folder("empty").mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         if not stack.enter_context(lock_file(config, "up")):
             raise ConfigError("toto runs on this data folder already", where=str(config.data), mend="stop it first")
+        _port_is_free(config)
         who = privileges.users()
         _initialise(config)
         logs = config.folder("log")
         logs.mkdir(exist_ok=True)
-        if not config.redis:
-            stack.enter_context(redis_server(config, who, logs))
-        _supervise(config, [_running(service, logs) for service in services(config, who)], tell)
+        wanted = services(config, who) if config.redis else [redis_service(config, who), *services(config, who)]
+        _supervise(config, [_running(service, logs) for service in wanted], stopping, tell)
+
+
+def _asked_to_stop() -> list[int]:
+    """A list that gets each signal which asks toto to end; one that was ignored before (nohup) stays so."""
+    stopping: list[int] = []
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(sign) is not signal.SIG_IGN:
+            signal.signal(sign, lambda number, _frame: stopping.append(number))
+    return stopping
+
+
+def _port_is_free(config: Config) -> None:
+    """The port is tried before anything starts: else somebody else's answer there could be taken for ours.
+
+    Raises:
+        ConfigError: Something listens there.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in config.listen else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((config.listen, config.port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {config.port} of {config.listen} cannot be had: {error.strerror}",
+                mend="stop what listens there, or choose another one (--port, TOTO_PORT)",
+            ) from error
 
 
 def _running(service: Service, logs: Path) -> Running:
@@ -154,32 +184,25 @@ def _initialise(config: Config) -> None:
     privileges.prepare(config)
 
 
-@contextlib.contextmanager
-def redis_server(config: Config, who: Users, logs: Path) -> Any:
+def redis_service(config: Config, who: Users) -> Service:
     """The embedded Redis: a private socket, an append-only file, nothing on any port.
 
     Raises:
-        Trouble: There is no Redis on this machine, or it does not start.
+        ConfigError: The data folder's path is too long for a socket.
+        ToolMissing: There is no Redis on this machine.
     """
     folder = config.folder("redis")
-    folder.mkdir(exist_ok=True)
-    socket = folder / "redis.sock"
-    if len(str(socket).encode()) > SOCKET_LIMIT:
+    path = folder / "redis.sock"
+    if len(str(path).encode()) > SOCKET_LIMIT:
         raise ConfigError(
-            "the data folder's path is too long for a socket", where=str(socket), mend="choose a shorter one"
+            "the data folder's path is too long for a socket", where=str(path), mend="choose a shorter one"
         )
     settings = {
-        "port": "0", "unixsocket": str(socket), "unixsocketperm": "770", "dir": str(folder), "appendonly": "yes",
+        "port": "0", "unixsocket": str(path), "unixsocketperm": "770", "dir": str(folder), "appendonly": "yes",
         "appendfsync": "everysec", "save": "", "daemonize": "no", "loglevel": "warning",
     }  # fmt: skip
     flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
-    with (logs / "redis.log").open("ab") as output:
-        argv = [redis_program(), *flags]
-        with process.started(
-            argv, output=output, user=who.builder, group=who.group, groups=[] if who.builder else None
-        ):
-            _wait(Queue(config).ping, "Redis", logs / "redis.log")
-            yield
+    return Service(REDIS, (redis_program(), *flags), who.builder, who.group, STOP_SECONDS[REDIS], cwd=folder)
 
 
 def redis_program() -> str:
@@ -194,31 +217,23 @@ def redis_program() -> str:
     return process.tool(REDIS_SERVERS[-1])
 
 
-def _wait(answers: Callable[[], bool], what: str, log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not answers():
-        if time.monotonic() > deadline:
-            raise Trouble(f"{what} did not start within {READY_SECONDS:g} s", mend=f"its log: {log}")
-        time.sleep(0.05)
-
-
 def _web_answers(config: Config) -> bool:
+    host = f"[{config.listen}]" if ":" in config.listen else config.listen
     try:
-        with urllib.request.urlopen(f"http://{config.listen}:{config.port}/readyz", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{host}:{config.port}/readyz", timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
-def _supervise(config: Config, running: Sequence[Running], tell: Tell) -> None:
-    stopping: list[int] = []
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda number, _frame: stopping.append(number))
+def _supervise(config: Config, running: Sequence[Running], stopping: list[int], tell: Tell) -> None:
     env = environment(config)
     try:
         for each in running:
             each.start(env)
-        _until_ready(config, running, stopping)
+            if each.service.name == REDIS:
+                _until(Queue(config).ping, "Redis", [each], stopping)
+        _until(lambda: _web_answers(config), "the web", running, stopping)
         if not stopping:
             tell(f"ready {config.address}")
         while not stopping:
@@ -228,18 +243,27 @@ def _supervise(config: Config, running: Sequence[Running], tell: Tell) -> None:
                     tell(f"{each.service.name} ended with {each.child.returncode}; it is started again")
                     each.start(env)
     finally:
-        _end(running, stopping, tell)
+        # Redis last: what finishes its work tells it.
+        _end([each for each in running if each.service.name != REDIS], stopping, tell)
+        _end([each for each in running if each.service.name == REDIS], stopping, tell)
 
 
-def _until_ready(config: Config, running: Sequence[Running], stopping: list[int]) -> None:
+def _until(answers: Callable[[], bool], what: str, running: Sequence[Running], stopping: list[int]) -> None:
+    """Wait for an answer, or for a signal.
+
+    Raises:
+        Trouble: It does not come in time, or one of the processes ends.
+    """
     deadline = time.monotonic() + READY_SECONDS
-    while not stopping and not _web_answers(config):
+    while not stopping and not answers():
         for each in running:
             if each.child.poll() is not None:
                 raise Trouble(f"{each.service.name} ended at once", mend=f"its log: {each.output.name}")
         if time.monotonic() > deadline:
-            raise Trouble("the web did not answer in time", mend=f"its log: {config.folder('log', 'web.log')}")
-        time.sleep(0.1)
+            raise Trouble(
+                f"{what} did not answer within {READY_SECONDS:g} s", mend=f"its log: {running[-1].output.name}"
+            )
+        time.sleep(0.05)
 
 
 def _end(running: Sequence[Running], stopping: list[int], tell: Tell) -> None:
@@ -267,9 +291,7 @@ def _still(each: Running, began: float) -> bool:
 
 def keep(config: Config, tell: Tell, *, once: bool = False) -> None:
     """Receive pushes and repair, every few seconds, until told to stop. A fault of one round does not end the next."""
-    stopping: list[int] = []
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda number, _frame: stopping.append(number))
+    stopping = _asked_to_stop()
     privileges.prepare(config)
     store, queue = Store(config), Queue(config)
     receiver, reconciler = Receiver(store, queue, config), Reconciler(config, store, queue)
@@ -295,4 +317,7 @@ def keep(config: Config, tell: Tell, *, once: bool = False) -> None:
 
 def whoami() -> str:
     """Who acts, for the audit log: the person behind sudo, where there is one."""
-    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

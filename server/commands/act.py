@@ -110,7 +110,7 @@ def cancel(config: Config, arguments: argparse.Namespace) -> int:
         render.console.print(render.outcome(run))
     else:
         render.console.print(
-            f"run {run.id} was asked to stop; if it has begun to change {run.host}, it is finished or rolled back instead"
+            f"run {run.id} was asked to stop; if it has begun to change {run.host}, it is finished or rolled back"
         )
     return 0
 

@@ -107,8 +107,8 @@ def show_runs(runs: Sequence[Run]) -> None:
     for run in runs:
         spent = took(run.started, run.finished) if run.started else ""
         made.add_row(
-            run.id, _text(run.host), coloured(run.state.value), run.commit[:7], run.cause.value, ago(run.created), spent,
-            escape(_first_line(run.reason)),
+            run.id, _text(run.host), coloured(run.state.value), run.commit[:7], run.cause.value, ago(run.created),
+            spent, escape(_first_line(run.reason)),
         )  # fmt: skip
     console.print(made)
 
@@ -161,7 +161,8 @@ def show_plan(rows: Sequence[PlanRow]) -> None:
     for row in rows:
         colour = "dim" if row.action.value == "none" else "bold"
         made.add_row(
-            _text(row.host), "yes" if row.changed else "no", f"[{colour}]{row.action.value}[/]", row.run or "–", escape(row.reason)
+            _text(row.host), "yes" if row.changed else "no", f"[{colour}]{row.action.value}[/]", row.run or "–",
+            escape(row.reason),
         )  # fmt: skip
     console.print(made)
 

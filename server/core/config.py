@@ -125,7 +125,8 @@ class Config:
     @property
     def address(self) -> str:
         """Where people reach the pages, without a trailing slash."""
-        return self.url.rstrip("/") or f"http://{self.listen}:{self.port}"
+        host = f"[{self.listen}]" if ":" in self.listen else self.listen
+        return self.url.rstrip("/") or f"http://{host}:{self.port}"
 
     @property
     def database_url(self) -> str:
