@@ -17,7 +17,7 @@ from server.core.control import render
 from server.core.recorder import StageLog
 from server.core.releases import ReleaseFiles
 
-RECIPE = 2
+RECIPE = 3
 """Raised when the same packages have to become another base."""
 HERE = Path(__file__).parent
 
@@ -45,12 +45,13 @@ def ensure(builder: Builder, release: ReleaseFiles, timeout: float, log: StageLo
         count = sum(package.base for package in release.packages)
         log.line(f"making the base {digest[:12]} of {count} packages (once for all hosts that lock the same)")
         with builder.scratch("base") as scratch:
-            out = builder.folder(scratch / "base")
             _repository(builder, release, scratch / "repository")
-            argv = ["sh", str(HERE / "base.sh"), str(out / "root"), str(scratch / "repository"), *_names(release)]
+            argv = ["sh", str(HERE / "base.sh"), str(scratch / "root"), str(scratch / "repository"), *_names(release)]
             env = {"SOURCE_DATE_EPOCH": str(EPOCH)}
             builder.run(namespace(argv), timeout=timeout, env=env, on_output=log.write, stop=log.stopped)
-            out.rename(goal)
+            builder.folder(scratch / "base")
+            (scratch / "root").rename(scratch / "base" / "root")
+            (scratch / "base").rename(goal)
     return goal / "root"
 
 

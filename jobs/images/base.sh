@@ -6,12 +6,19 @@ umask 022
 out=$1 repository=$2
 shift 2
 packages=$(printf '%s,' "$@")
-# force-unsafe-io: a base that a power cut damaged is not in the cache yet. It would stay in force on a host, so it goes.
+# On an overlay of its own, since such a one can be volatile: none of dpkg's many syncs is carried out, one at the end is.
+made=$out.made
+mkdir "$out" "$made" "$out.work" "$out.empty"
+chmod 00755 "$out" # the VM's / : not the setgid bit of the builder's folders
+mount -t overlay overlay -o "userxattr,volatile,lowerdir=$out.empty,upperdir=$out,workdir=$out.work" "$made"
 mmdebstrap --quiet --mode=root --variant=apt --format=directory --include="${packages%,}" \
     --dpkgopt=force-unsafe-io --aptopt='APT::Install-Recommends "0"' \
-    --customize-hook='rm -f "$1/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$1/etc/apt/apt.conf.d/99mmdebstrap"' \
-    --customize-hook='rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*' \
-    '' "$out" "deb [trusted=yes] copy:$repository ./"
-: >"$out/etc/machine-id"
-: >"$out/etc/hostname"
-rm -f "$out/etc/resolv.conf" "$out/var/lib/dbus/machine-id"
+    '' "$made" "deb [trusted=yes] copy:$repository ./"
+: >"$made/etc/machine-id"
+: >"$made/etc/hostname"
+rm -f "$made/etc/resolv.conf" "$made/var/lib/dbus/machine-id"
+# mmdebstrap's own settings would stay in force in the VM, and the target has none of them.
+rm -f "$made/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$made/etc/apt/apt.conf.d/99mmdebstrap"
+rm -f "$made/etc/apt/sources.list" "$made"/etc/apt/sources.list.d/*
+umount "$made"
+sync -f "$out"

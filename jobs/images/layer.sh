@@ -8,7 +8,9 @@ umask 022
 root=$scratch/root
 mkdir "$scratch/upper" "$scratch/work" "$root"
 chmod 00755 "$scratch/upper" # the VM's / : neither the builder's umask nor its folders' setgid bit may show there
-mount -t overlay overlay -o "userxattr,lowerdir=$kernel:$base,upperdir=$scratch/upper,workdir=$scratch/work" "$root"
+# volatile: what is in it is gone with the build, and not worth a sync.
+mount -t overlay overlay \
+    -o "userxattr,volatile,lowerdir=$kernel:$base,upperdir=$scratch/upper,workdir=$scratch/work" "$root"
 
 # What the host brings runs in there, and sees nothing of this machine.
 unshare --mount --pid --fork --kill-child -- sh "$here/layer-enter.sh" "$root" "$release" "$scratch/guest.tar" \
