@@ -87,11 +87,18 @@ class Up:
 
 
 @contextlib.contextmanager
-def up(data: Path, *words: str, before: Sequence[str] = (), cwd: Path | None = None, **more: str) -> Iterator[Up]:
+def up(
+    data: Path,
+    *words: str,
+    before: Sequence[str] = (),
+    cwd: Path | None = None,
+    program: str = str(TOTO),
+    **more: str,
+) -> Iterator[Up]:
     """`toto up`, until the block ends; `before` stands before the command (setpriv …)."""
     port = free_port()
     said = data.with_name(f"{data.name}.said")
-    argv = [*before, str(TOTO), "up", "--port", str(port), "--workers", "1", *words]
+    argv = [*before, program, "up", "--port", str(port), "--workers", "1", *words]
     with said.open("wb") as output:
         child = subprocess.Popen(
             argv, env=environment(data, **more), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output
