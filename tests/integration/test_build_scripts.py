@@ -33,7 +33,7 @@ TWO = images.host(
 ENTER = """\
 set -eu
 root=$1; shift
-mount -t overlay overlay -o "userxattr,volatile,lowerdir=$BASE,upperdir=$STATE/upper,workdir=$STATE/work" "$root"
+mount -t overlay overlay -o "userxattr,lowerdir=$BASE,upperdir=$STATE/upper,workdir=$STATE/work" "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/run"
 for name in null urandom; do : >"$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
