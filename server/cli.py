@@ -230,7 +230,9 @@ def _run(arguments: argparse.Namespace) -> int:
     config = load(arguments.data, overrides(arguments))
     module, function = arguments.run
     try:
-        return _command(module, function)(config, arguments)
+        code = _command(module, function)(config, arguments)
+        sys.stdout.flush()
+        return code
     finally:
         if os.geteuid() == 0:
             from server.core.privileges import give_back

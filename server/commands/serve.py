@@ -52,8 +52,8 @@ def init(config: Config, arguments: argparse.Namespace) -> int:
     """`toto init`: keys, and the first administrator; nothing that is there is changed without being asked for."""
     from deploy import signing
 
-    prepare(config)
     name, password = _answers(arguments.answers) if arguments.answers else _ask()
+    prepare(config)
     store = Store(config)
     people.set_password(store, name, password, "administrator")
     store.add_act(embedded.whoami(), "init", name)
@@ -120,6 +120,7 @@ def repo_add(config: Config, arguments: argparse.Namespace) -> int:
     from hooks.install import add_repository
 
     repos.check_name(arguments.name)
+    repos.check_ref(arguments.branch or "main")
     prepare(config)
     store = Store(config)
     known = store.repo(arguments.name)
@@ -139,14 +140,14 @@ def host_enrol(config: Config, arguments: argparse.Namespace) -> int:
     """
     from deploy import enrol
 
+    try:
+        name = fleet_values.host_name(arguments.name)
+    except ValueError as error:
+        raise UsageFault(str(error)) from None
     prepare(config)
     store = Store(config)
-    repo, entry = _described(store, arguments.name)
+    repo, entry = _described(store, name)
     if entry is None:
-        try:
-            name = fleet_values.host_name(arguments.name)
-        except ValueError as error:
-            raise UsageFault(str(error)) from None
         entry = HostEntry(name, Backend.DEBIAN, address="", config="")
     print(enrol.enrol_script(config, entry))
     privileges.prepare(config)

@@ -124,7 +124,7 @@ def logs(config: Config, arguments: argparse.Namespace) -> int:
         print(f"no log yet: run {run.id} is {run.state.value}{reason}", file=sys.stderr)
     for name in wanted:
         if len(wanted) > 1:
-            print(f"── {name.value} " + "─" * max(0, 70 - len(name)))
+            print(f"── {name.value} " + "─" * max(0, 70 - len(name)), flush=True)
         _pour(config, store, run.id, name, follow=arguments.follow)
     return 0
 

@@ -1,7 +1,7 @@
-"""Who toto's processes are. No process of toto needs root: started as root, it makes two system users and drops to them.
+"""Who toto's processes are. None needs root: started as root, toto makes two system users and drops to them.
 
-`toto` (with subordinate ids, for user namespaces) builds, runs QEMU and passt, and serves the web. `toto-deploy` owns the
-keys and deploys; both share the group `toto`. Started by anybody else, all of toto runs as that user.
+`toto` (with subordinate ids, for user namespaces) builds, runs QEMU and passt, and serves the web. `toto-deploy` owns
+the keys and deploys; both share the group `toto`. Started by anybody else, all of toto runs as that user.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ def prepare(config: Config) -> None:
         ConfigError: The folder holds other things, and nothing of toto's: it would all change its owner.
     """
     _refuse_other_folders(config.data)
+    for parent in reversed(config.data.parents):
+        if not parent.exists():
+            parent.mkdir()
+            parent.chmod(0o755)  # whatever the umask: toto's users must get through
     old = os.umask(0o007)
     try:
         for name in FOLDERS:
@@ -94,7 +98,7 @@ def _refuse_other_folders(data: Path) -> None:
 
 
 def give_back(config: Config) -> None:
-    """Give the database to toto, where a command run as root has made it. Cheap; `prepare` looks at the whole folder."""
+    """Give the database to toto, where a command run as root has made it; `prepare` looks at the whole folder."""
     database = config.data / "toto.db"
     if os.geteuid() != 0 or not database.exists() or not exists(BUILDER):
         return

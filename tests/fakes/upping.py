@@ -1,4 +1,4 @@
-"""A `toto up` of a test's own: the real command in a process of its own, and what the machine knows of its processes."""
+"""A `toto up` of a test's own: the real command, and what the machine knows of its processes."""
 
 from __future__ import annotations
 
@@ -68,10 +68,8 @@ class Up:
 
     def pid(self, pattern: str) -> int | None:
         """The oldest of toto's processes whose command line matches."""
-        found = [
-            pid for pid, line in processes(self.data).items() if re.search(pattern, line) and pid != self.child.pid
-        ]
-        return min(found, default=None)
+        found = [pid for pid, line in processes(self.data).items() if re.search(pattern, line)]
+        return min((pid for pid in found if pid != self.child.pid), default=None)
 
     def ready(self) -> None:
         wait_until(lambda: "ready http" in self.text or self.child.poll() is not None, SECONDS, "ready")

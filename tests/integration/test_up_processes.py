@@ -56,7 +56,7 @@ def kill_and_wait(running: Up, pattern: str) -> None:
 
 
 def test_a_life(data: Path, open_folder: Path) -> None:
-    """One start, since each costs seconds: ready, refusal of a second one, every part killed and back, a push planned."""
+    """One start, since each costs seconds: ready, a second one refused, every part killed and back, a push planned."""
     remote = toto(data, "repo", "add", "home").stdout.split()[-1]
     work = checkout(open_folder, remote)
     assert "planned when it is back" in git(work, "push", "origin", "main")
@@ -129,7 +129,7 @@ def test_a_taken_port_is_said_and_leaves_nothing(data: Path) -> None:
     assert not processes(data)
 
 
-POISON = 'import os, pathlib\npathlib.Path(os.environ.get("POISONED", "/var/tmp/toto-poisoned")).touch()\nraise SystemExit("poisoned")\n'
+POISON = 'import pathlib\npathlib.Path("MARK").touch()\nraise SystemExit("poisoned")\n'
 
 
 def test_nothing_is_imported_from_where_it_was_started(data: Path, open_folder: Path) -> None:
@@ -139,9 +139,9 @@ def test_nothing_is_imported_from_where_it_was_started(data: Path, open_folder: 
     work = checkout(open_folder, remote)
     for name in ("server", "jobs", "hooks", "deploy", "host_tests", "flask", "gunicorn", "rq"):
         (work / name).mkdir()
-        (work / name / "__init__.py").write_text(POISON.replace("/var/tmp/toto-poisoned", str(mark)))
-    (work / "sitecustomize.py").write_text(POISON.replace("/var/tmp/toto-poisoned", str(mark)))
-    (work / "gunicorn.conf.py").write_text(POISON.replace("/var/tmp/toto-poisoned", str(mark)))
+        (work / name / "__init__.py").write_text(POISON.replace("MARK", str(mark)))
+    (work / "sitecustomize.py").write_text(POISON.replace("MARK", str(mark)))
+    (work / "gunicorn.conf.py").write_text(POISON.replace("MARK", str(mark)))
     git(work, "add", "-A")
     git(work, "commit", "-qm", "poison")
     with up(data, cwd=work) as running:

@@ -18,10 +18,11 @@ ROOT = Path(__file__).parents[2]
 WANTED = (
     "templates/layout.html", "templates/fleet.html", "server/web/static/toto.css", "server/web/static/toto.js",
     "hooks/pre-receive", "hooks/post-receive", "deploy/toto-act", "host_tests/lib/tap.sh", "host_tests/lib/run-tests",
-    "host_tests/stock/ssh", "jobs/guest_root/sshd_config", "jobs/images/kernel.sh", "jobs/images/host_package/postinst.sh",
-    "examples/fleet/fleet.toml", "server/core/migrations/env.py",
+    "host_tests/stock/ssh", "jobs/guest_root/sshd_config", "jobs/images/kernel.sh",
+    "jobs/images/host_package/postinst.sh",    "examples/fleet/fleet.toml", "server/core/migrations/env.py",
 )  # fmt: skip
 """A file of each kind that is no Python."""
+NOT_LIBRARIES = ("toto-", "_toto", "__editable__", "pip", "setuptools")
 
 
 def run(*words: str, cwd: Path, **more: str) -> str:
@@ -70,9 +71,7 @@ def test_installed_it_does_its_work(wheel: Path, open_folder: Path) -> None:
     libraries = next((Path(sys.prefix) / "lib").glob("python3*/site-packages"))
     own = next((venv / "lib").glob("python3*/site-packages"))
     for found in libraries.iterdir():
-        if found.suffix != ".pth" and not found.name.startswith(
-            ("toto-", "_toto", "__editable__", "pip", "setuptools")
-        ):
+        if found.suffix != ".pth" and not found.name.startswith(NOT_LIBRARIES):
             link = own / found.name
             if not link.exists():
                 link.symlink_to(found)
