@@ -287,7 +287,9 @@ class DebianTarget:
     def _show_log(self, run_id: str, record: Record, shown: int, log: StageLog) -> int:
         while shown < record.log:
             result = self._say("log", run_id, str(shown))
-            if result.code != 0 or not result.stdout:
+            if result.code != 0:
+                raise self._fault("log", result)
+            if not result.stdout:
                 break
             log.write(result.stdout)
             shown += len(result.stdout)
