@@ -70,12 +70,12 @@ class StoppableLog(Log):
 
 @contextlib.contextmanager
 def started(
-    folder: Path, limits: Limits | None = None, *, kernel_adds: str = "", log: Log | None = None
+    folder: Path, limits: Limits | None = None, *, name: str = "web", kernel_adds: str = "", log: Log | None = None
 ) -> Iterator[Machine]:
     """A VM of the shared image; `kernel_adds` go onto the kernel's command line."""
     made = world()
     image = replace(made.image, root=f"{made.image.root} {kernel_adds}".strip())
-    with machine(made.config, image, "web", limits or Limits(), folder, log or StoppableLog()) as vm:
+    with machine(made.config, image, name, limits or Limits(), folder, log or StoppableLog()) as vm:
         yield vm
 
 
