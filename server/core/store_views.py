@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, select
 
 from server.core import tables as t
-from server.core.model import PlanRow, Push, Run, Stage
+from server.core.model import CheckRow, PlanRow, Push, Run, Stage
 from server.core.states import StageName
 from server.core.store_base import StoreBase
 from server.core.store_pushes import plan_row_from, push_from
-from server.core.store_runs import run_from, stage_from
+from server.core.store_runs import check_from, run_from, stage_from
 
 ORDER = {name: place for place, name in enumerate(StageName)}
 
@@ -37,6 +37,24 @@ class ViewStore(StoreBase):
         for stages in found.values():
             stages.sort(key=lambda stage: ORDER[stage.name])
         return found
+
+    def checks_shown(
+        self, run_id: str, stage: StageName, most: int
+    ) -> tuple[list[CheckRow], dict[str, tuple[int, int]]]:
+        """A stage's checks as far as a page can show them: the first `most`, and the first `most` that failed, in the
+        order they came; and for each file how many top-level ones passed and failed in all.
+        """
+        this = (t.checks.c.run == int(run_id), t.checks.c.stage == stage.value)
+        first = select(t.checks).where(*this).order_by(t.checks.c.id).limit(most)
+        failed = select(t.checks).where(*this, t.checks.c.ok.is_(False)).order_by(t.checks.c.id).limit(most)
+        found = {row["id"]: row for query in (first, failed) for row in self.rows(query)}
+        count = select(t.checks.c.file, t.checks.c.ok, func.count().label("number")).where(*this, t.checks.c.depth == 0)
+        totals: dict[str, tuple[int, int]] = {}
+        for row in self.rows(count.group_by(t.checks.c.file, t.checks.c.ok)):
+            passed, bad = totals.get(row["file"], (0, 0))
+            number = row["number"]
+            totals[row["file"]] = (passed + number, bad) if row["ok"] else (passed, bad + number)
+        return [check_from(found[key]) for key in sorted(found)], totals
 
     def subjects(self, commits: Iterable[str | None]) -> dict[str, str]:
         """The first lines of commits' messages, as far as pushes brought them."""

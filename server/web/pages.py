@@ -61,7 +61,6 @@ def run(run_id: str) -> str:
     found = store.run(run_id) or abort(404, f"There is no run {run_id}.")
     (view,) = views.run_views(store, [found])
     stage = _chosen(found, view.stages, request.args.get("stage"))
-    checks = store.checks(found.id, stage.name) if stage else []
     host = store.host(found.host)
     return render_template(
         "run.html",
@@ -70,7 +69,7 @@ def run(run_id: str) -> str:
         host=host,
         why=words.why(found, view.stages, store.checks(found.id, failed=True), host),
         stage=stage,
-        files=tree.files(checks),
+        files=tree.files(*store.checks_shown(found.id, stage.name, tree.MOST)) if stage else [],
         log=_tail(found.id, stage.name) if stage else None,
         retriable=found.state in RETRIABLE,
         pinned=bool(request.args.get("stage")),
@@ -135,16 +134,18 @@ def host(name: str) -> str:
         host=found,
         view=views.HostView(found, recent[0] if recent else None),
         subject=store.subjects([found.commit]).get(found.commit or "", ""),
-        why=host_why(found),
+        why=host_why(found, recent[0] if recent else None),
         generations=views.generation_views(store, found),
         runs=recent,
         acts=store.acts(RECENT, subject=name),
     )
 
 
-def host_why(host: Host) -> words.Why | None:
+def host_why(host: Host, last: views.RunView | None) -> words.Why | None:
     """The sentence above a host's page, where it is not simply well."""
     reason = host.reason or ""
+    if not reason and last is not None and last.run.state in views.BAD_ENDS:
+        reason = words.stopped(f"Run {last.run.id}: {last.headline}: {last.run.reason or 'no reason was given'}")
     match host.state:
         case HostState.CURRENT | HostState.DEPLOYING:
             return None
@@ -186,6 +187,12 @@ def push(push_id: str) -> str | tuple[str, int]:
     return render_template("push.html", view=view, push=found, repo=store.repo(found.repo))
 
 
+def run_of(job: str) -> str:
+    """The run that a job carries (`server.core.queue` names jobs `build-RUN-ATTEMPT`); empty where it carries none."""
+    parts = job.split("-")
+    return parts[1] if len(parts) == 3 and parts[0] in ("build", "deploy") and parts[1].isdecimal() else ""
+
+
 @blueprint.get("/workers")
 def workers() -> str:
     """Who works on what, and what waits."""
@@ -195,5 +202,7 @@ def workers() -> str:
     except QueueTrouble as error:
         trouble = str(error)
     store = services().store
+    for worker in found:
+        worker["run"] = run_of(worker["job"])
     waiting = views.run_views(store, store.open_runs())
     return render_template("workers.html", lengths=lengths, workers=found, trouble=trouble, waiting=waiting)

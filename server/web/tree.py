@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from server.core.model import CheckRow
 
+MOST = 1000
+"""Checks of a stage that a page is made of; those that failed are taken up to as many again."""
 SHOWN = 200
-"""Passed checks of a file that the page lists; failed ones are all listed, up to `FAILURES`."""
-FAILURES = 500
+"""Passed checks of a file that the page lists; failed ones are all listed."""
 
 
 @dataclass(frozen=True)
@@ -33,34 +34,44 @@ class TestFile:
         name: The file, or `stock/NAME`.
         failed: Failed points, in their order, each with all below it.
         passed: The others.
-        hidden: How many are not listed, because there are too many for a page.
+        total: How many top-level points passed and failed in all.
     """
 
     name: str
     failed: list[Node] = field(default_factory=list)
     passed: list[Node] = field(default_factory=list)
-    hidden: int = 0
+    total: tuple[int, int] = (0, 0)
 
     @property
     def count(self) -> int:
         """How many top-level points it has."""
-        return len(self.failed) + len(self.passed) + self.hidden
+        return sum(self.total)
+
+    @property
+    def hidden(self) -> int:
+        """How many are not listed, because there are too many for a page."""
+        return max(0, self.count - len(self.failed) - len(self.passed))
 
 
-def files(checks: Iterable[CheckRow]) -> list[TestFile]:
-    """The test files of a stage, those with failures first, each in the order in which it ran."""
+def files(checks: Iterable[CheckRow], totals: Mapping[str, tuple[int, int]]) -> list[TestFile]:
+    """The test files of a stage, those with failures first, each in the order in which it ran.
+
+    `totals` says of each file how many top-level points passed and failed, as there may be more than `checks` holds.
+    """
     grouped: dict[str, list[CheckRow]] = {}
     for check in checks:
         grouped.setdefault(check.file, []).append(check)
-    return sorted((_file(name, rows) for name, rows in grouped.items()), key=lambda file: not file.failed)
+    for name in totals:
+        grouped.setdefault(name, [])
+    found = [_file(name, rows, totals.get(name, (0, 0))) for name, rows in grouped.items()]
+    return sorted(found, key=lambda file: not file.total[1] and not file.failed)
 
 
-def _file(name: str, rows: Sequence[CheckRow]) -> TestFile:
+def _file(name: str, rows: Sequence[CheckRow], total: tuple[int, int]) -> TestFile:
     nodes = nest(rows)
     failed = [node for node in nodes if node.failed]
     passed = [node for node in nodes if not node.failed]
-    hidden = max(0, len(failed) - FAILURES) + max(0, len(passed) - SHOWN)
-    return TestFile(name, failed[:FAILURES], passed[:SHOWN], hidden)
+    return TestFile(name, failed, passed[:SHOWN], total)
 
 
 def nest(rows: Sequence[CheckRow]) -> list[Node]:

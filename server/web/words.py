@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from server.core.model import CheckRow, Host, Run, Stage
 from server.core.present import time_json
@@ -89,6 +92,20 @@ def branch(ref: str | None) -> str:
     return (ref or "").removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
+def stopped(text: str) -> str:
+    """A reason with a full stop. Its first letter stays: it may be a host's or a file's name."""
+    said = text.strip()
+    return said if not said or said.endswith((".", "!", "?")) else f"{said}."
+
+
+def ticks(text: str) -> Markup:
+    """Text in which `…` is set as code; everything is escaped, whatever it says."""
+    parts = re.split(r"`([^`\n]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """`1 check`, `3 checks`; thousands are set apart."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
@@ -149,7 +166,8 @@ def why(run: Run, stages: Sequence[Stage], failed: Sequence[CheckRow], host: Hos
     reason = (run.reason or "").strip()
     match run.state:
         case RunState.WAITING:
-            return Why("idle", "Waiting.", reason or "It begins as soon as a worker is free.")
+            said = stopped(reason or "waits for a free worker")
+            return Why("idle", _capital(said)) if said.startswith("waits") else Why("idle", "Waiting.", said)
         case RunState.RUNNING:
             return _cancelling(run)
         case RunState.GOOD:
@@ -158,7 +176,10 @@ def why(run: Run, stages: Sequence[Stage], failed: Sequence[CheckRow], host: Hos
             lead = f"The outcome on {run.host} is not known yet."
             return Why("warn", lead, f"{reason} toto asks the target for its own record until it answers.".strip())
         case RunState.NO_OP | RunState.REHEARSED | RunState.SUPERSEDED | RunState.CANCELLED:
-            return Why(tone(run.state), f"{word(run.state).capitalize()}.", reason)
+            said = stopped(reason)
+            if said.startswith(word(run.state)):
+                return Why(tone(run.state), _capital(said))
+            return Why(tone(run.state), f"{_capital(word(run.state))}.", said)
         case RunState.HELD:
             return Why("warn", f"Nothing was activated on {run.host}.", reason)
         case RunState.ROLLBACK_FAILED:
@@ -169,6 +190,10 @@ def why(run: Run, stages: Sequence[Stage], failed: Sequence[CheckRow], host: Hos
             lead = _verdict(run, stopped_at(stages), first)
             rest = _rest(reason, stopped_at(stages), first)
             return Why(tone(run.state), lead, " ".join(filter(None, (rest, _after(run, stages, host)))))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _cancelling(run: Run) -> Why | None:
@@ -212,7 +237,7 @@ def _rest(reason: str, stage: Stage | None, first: CheckRow | None) -> str:
         return ""
     if stage is not None:
         reason = reason.removeprefix(f"{stage.name}: ")
-    return reason if reason.endswith((".", "!", "?")) else f"{reason}."
+    return stopped(reason)
 
 
 def _after(run: Run, stages: Sequence[Stage], host: Host | None) -> str:
@@ -246,6 +271,7 @@ FILTERS: dict[str, Any] = {
     "short": short,
     "sign": sign,
     "span": span,
+    "ticks": ticks,
     "tone": tone,
     "took": took,
     "word": word,

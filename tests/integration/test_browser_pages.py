@@ -91,6 +91,10 @@ def test_no_page_scrolls_sideways(chromium: Browser, address: str, fleet: Fleet,
         page.goto(address + path)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{path} is {wide} wide at {width}"
+        cut = page.evaluate(
+            "[...document.querySelectorAll('.sheet')].filter(s => s.scrollWidth > s.clientWidth).length"
+        )
+        assert cut == 0, f"{path} cuts a table at {width}"
     context.close()
 
 
@@ -132,9 +136,7 @@ def test_a_run_grows_without_reloading(page: Page, address: str, fleet: Fleet) -
     assert page.evaluate("window.mark") == "the same page"
 
 
-def test_a_log_loses_and_repeats_nothing_while_toto_is_away(
-    page: Page, complaints: list[str], fleet: Fleet
-) -> None:
+def test_a_log_loses_and_repeats_nothing_while_toto_is_away(page: Page, complaints: list[str], fleet: Fleet) -> None:
     run = start_run(fleet)
     log = LogWriter(log_path(fleet.config, run.id, StageName.BUILD), 1 << 24, lambda length: None)
     config = replace(fleet.config, port=free_port())

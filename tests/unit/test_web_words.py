@@ -103,3 +103,8 @@ def test_colour_is_known_for_every_state_and_never_says_good_of_a_bad_end() -> N
     assert good == {RunState.GOOD, RunState.REHEARSED, RunState.NO_OP}
     assert {state for state in HostState if words.tone(state) == "good"} == {HostState.CURRENT}
     assert {state for state in StageState if words.tone(state) == "good"} == {StageState.PASSED}
+
+
+def test_only_backticks_become_markup() -> None:
+    text = "run `toto unhold <b>` or <i>`x`</i> `"
+    assert words.ticks(text) == "run <code>toto unhold &lt;b&gt;</code> or &lt;i&gt;<code>x</code>&lt;/i&gt; `"

@@ -156,7 +156,7 @@ export class Log {
   nothing() {
     const said = document.createElement('p')
     said.className = 'nothing'
-    said.textContent = 'Nothing printed.'
+    said.textContent = document.body.dataset.live ? 'Nothing printed yet.' : 'Nothing printed.'
     this.view.replaceChildren(said)
     this.about.textContent = ''
     this.button.hidden = true
