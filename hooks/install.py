@@ -33,6 +33,15 @@ def command() -> tuple[str, ...]:
     return (str(script),) if script.exists() else (sys.executable, "-P", "-m", "server.cli")
 
 
+def address(config: Config) -> str:
+    """Where the pages are: as set, else where `toto up` last served them, else where it would by default."""
+    try:
+        served = (config.data / "address").read_text().strip()
+    except OSError:
+        served = ""
+    return config.address if config.url or not served else served
+
+
 def install(config: Config, repo_path: Path) -> None:
     """Write both hooks of a repository, or bring them up to date; it may receive pushes meanwhile.
 
@@ -45,7 +54,7 @@ def install(config: Config, repo_path: Path) -> None:
         "@DATA@": shlex.quote(str(config.data)),
         "@SPOOL@": shlex.quote(str(spool.folder(config))),
         "@REPO@": shlex.quote(repo_path.name.removesuffix(".git")),
-        "@ADDRESS@": shlex.quote(config.address),
+        "@ADDRESS@": shlex.quote(address(config)),
         "@REFUSED@": str(REFUSED),
     }
     folder = repo_path / "hooks"

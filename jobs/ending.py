@@ -5,27 +5,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from deploy import promote, rollback
-from deploy.backend import TargetBackend
+from deploy import promote
+from deploy.backend import Record, TargetBackend
 from jobs import build
 from jobs.job import Job
 from jobs.record import Stopped
 from server.core.acts import resting_state
-from server.core.errors import Refused, TotoError, Trouble, Unknown
+from server.core.errors import Refused, TargetTrouble, TotoError, Trouble, Unknown
 from server.core.model import Generation
 from server.core.releases import ReleaseFiles
-from server.core.states import Cause, HostState, RunState, StageName
+from server.core.states import HostState, RunState, StageName
 from server.core.store_base import now
 
 PATIENCE = 3.0
-"""How many times the activation's own limit a target may stay silent before its host is `unknown` and the run an `error`."""
+"""How many times the activation's own limit a target may stay silent before the run ends as an `error`."""
 
 
 def finish(job: Job, state: RunState, reason: str | None, generation: int | None = None) -> None:
     """End the run, and let its host rest."""
     values = {} if generation is None else {"generation": generation}
     job.store.finish_run(job.run.id, job.run.attempt, state, reason, **values)
-    if job.host.state is HostState.DEPLOYING:
+    known = state in (RunState.GOOD, RunState.ROLLED_BACK)
+    if job.host.state is HostState.DEPLOYING or (known and job.host.state is HostState.UNKNOWN):
         rest(job)
     job.record.tell("run")
     job.record.tell("host", host=job.run.host)
@@ -33,7 +34,7 @@ def finish(job: Job, state: RunState, reason: str | None, generation: int | None
 
 def rest(job: Job) -> None:
     """The host's state, now that nothing happens to it."""
-    job.store.set_host(job.run.host, state=resting_state(job.host).value)
+    job.store.set_host(job.run.host, state=resting_state(job.host).value, reason=None)
 
 
 @contextlib.contextmanager
@@ -159,23 +160,15 @@ def lost(job: Job, unknown: Unknown) -> None:
     job.record.tell("run")
 
 
-def resumed(job: Job, target: TargetBackend) -> bool:
-    """Go on with a deploy whose worker died or whose target fell silent, from the target's own record.
+def own_record(job: Job, target: TargetBackend) -> Record:
+    """How the run stands by the target's own record.
 
-    Returns False where that record says that nothing was begun: then the deploy simply happens.
+    Raises:
+        Unknown: It cannot be asked now, and the run may have begun to change it.
     """
-    record = target.record(job.run.id)
-    if not record.began:
-        return False
-    job.record.stoppable = False
-    run = job.store.run(job.run.id) or job.run
-    if record.state == "confirmed" and job.run.cause is not Cause.ROLLBACK and run.generation is not None:
-        error: Trouble = Trouble("toto was interrupted after the switch, before the tests had said yes")
-    else:
-        error = Trouble(f"toto was interrupted; the target's own record says: {record.state} {record.text}".rstrip())
-    with rolling_back(job, error):
-        with job.record.stage(StageName.ROLLBACK) as log:
-            rollback.undo(target, job.run.id, log)
-        with job.record.stage(StageName.ROLLBACK_CHECK) as log:
-            rollback.check(target, job.run.id, job.suite_before(), log)
-    return True
+    try:
+        return target.record(job.run.id)
+    except TargetTrouble as trouble:
+        raise Unknown(
+            f"what became of the run is not known: {trouble.what}", where=trouble.where, mend=trouble.mend
+        ) from trouble

@@ -9,7 +9,7 @@ from jobs.job import held_elsewhere
 from jobs.schedule import advance
 from server.core.config import Config
 from server.core.model import Run
-from server.core.queue import BUILD, DEPLOY, Queue
+from server.core.queue import BUILD, Queue
 from server.core.states import RunState
 from server.core.store import Store
 
@@ -39,7 +39,7 @@ class Reconciler:
             if run.state is RunState.RUNNING and not held_elsewhere(self.config, f"run-{run.id}"):
                 repaired += self._orphan(run.id)
             elif run.state is RunState.UNKNOWN and self._due(run.id):
-                self.store.hand_over(run.id, run.attempt, DEPLOY, "asks the target what became of it")
+                self.store.again(run.id, run.attempt, "asks the target what became of it")
         advance(self.store, self.queue)
         return repaired
 

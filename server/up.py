@@ -176,6 +176,7 @@ def _running(service: Service, logs: Path) -> Running:
 
 def _initialise(config: Config) -> None:
     """Database, keys and hooks as this version wants them; all of it handed to toto's users."""
+    (config.data / "address").write_text(f"{config.address}\n")  # the hooks of repositories made later print it
     store = Store(config)
     for repo in store.repos():
         if Path(repo.path).is_dir():

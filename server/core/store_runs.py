@@ -193,8 +193,9 @@ class RunStore(StoreBase):
         return True
 
     def again(self, run_id: str, attempt: int, reason: str) -> bool:
-        """Put a run whose worker died back: the next attempt waits; what the dead one left open starts anew."""
-        this = (t.runs.c.id == int(run_id), t.runs.c.attempt == attempt, t.runs.c.state == RunState.RUNNING.value)
+        """Put back a run whose worker died or whose target fell silent: the next attempt waits, open stages start anew."""
+        lost = (RunState.RUNNING.value, RunState.UNKNOWN.value)
+        this = (t.runs.c.id == int(run_id), t.runs.c.attempt == attempt, t.runs.c.state.in_(lost))
         open_stages = (t.stages.c.run == int(run_id), t.stages.c.state == StageState.RUNNING.value)
         values = {"state": RunState.WAITING.value, "attempt": attempt + 1, "reason": reason}
         with self.write() as connection:
