@@ -140,9 +140,8 @@ def _lines(store: Store, run_ids: Sequence[str], *, quiet: bool) -> None:
 def _changes(store: Store, run: Run, told: dict[tuple[str, str], str]) -> None:
     for stage in store.stages(run.id):
         key = (run.id, stage.name.value)
-        if stage.state is not StageState.WAITING and told.get(key) != stage.state and stage.reason is not None:
-            if stage.state is StageState.RUNNING:
-                continue
+        passed_over = stage.state is StageState.SKIPPED and not stage.reason
+        if stage.state.final and not passed_over and told.get(key) != stage.state:
             told[key] = stage.state
             _, name, spent, counts, reason = render.stage_cells(stage)
             said = "  ".join(part for part in (spent, counts, reason) if part)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from server.core.config import Config
+from server.core.states import Action, stages_for
+from server.core.store import Store
 from tests.fakes.upping import TOTO, Up, free_port, processes, toto, up
 from tests.services import wait_until
 
@@ -59,7 +62,7 @@ def test_a_life(data: Path, open_folder: Path) -> None:
     """One start, since each costs seconds: ready, a second one refused, every part killed and back, a push planned."""
     remote = toto(data, "repo", "add", "home").stdout.split()[-1]
     work = checkout(open_folder, remote)
-    assert "planned when it is back" in git(work, "push", "origin", "main")
+    assert "planned when it is back" in git(work, "push", "-o", "toto.plan", "origin", "main")
     with up(data) as running:
         running.ready()
         assert f"ready http://127.0.0.1:{running.port}" in running.text.splitlines()
@@ -77,12 +80,31 @@ def test_a_life(data: Path, open_folder: Path) -> None:
         # Everything works after all these deaths: a push goes through hooks, receiver, Redis and worker.
         (work / "hosts/web.toml").write_text('suite = "bookworm"\npackages = ["curl"]\n')
         git(work, "commit", "-qam", "two")
-        git(work, "push", "origin", "main")
+        git(work, "push", "-o", "toto.plan", "origin", "main")
         wait_until(lambda: plans(data)[1:] == [("refs/heads/main", "planned")], 60, "the plan of a later push")
+
+        # A run whose worker was killed goes on by itself: here to its end, since its repository is none.
+        orphan = leave_a_run_behind(data)
+        wait_until(lambda: attempt_and_state(data, orphan) == (2, "error"), 60, "the end of a run left behind")
 
         running.child.send_signal(signal.SIGINT)
         assert running.child.wait(60) == 0
         running.gone()
+
+
+def leave_a_run_behind(data: Path) -> str:
+    """A run as a worker leaves it that dies in its middle: running, its lock held by nobody."""
+    store = Store(Config(data=data))
+    made = store.add_run(stages_for(Action.DEPLOY), repo="nil", host="web", commit="1" * 40, cause="push")
+    assert store.claim(made.id, 1, "build")
+    store.close()
+    return made.id
+
+
+def attempt_and_state(data: Path, run_id: str) -> tuple[int, str]:
+    with sqlite3.connect(data / "toto.db") as database:
+        found: tuple[int, str] = database.execute("select attempt, state from runs where id = ?", [run_id]).fetchone()
+        return found
 
 
 def answers(running: Up) -> bool:
@@ -146,7 +168,7 @@ def test_nothing_is_imported_from_where_it_was_started(data: Path, open_folder: 
     git(work, "commit", "-qm", "poison")
     with up(data, cwd=work) as running:
         running.ready()
-        git(work, "push", "origin", "main")
+        git(work, "push", "-o", "toto.plan", "origin", "main")
         wait_until(lambda: plans(data) == [("refs/heads/main", "planned")], 30, "the plan")
         assert running.get("/")[0] == 200
         assert toto(data, "hosts", cwd=work).returncode == 0
@@ -210,6 +232,6 @@ def test_any_other_user_can_run_all_of_it(open_folder: Path) -> None:
     subprocess.run(["chown", "-R", "65534:65534", str(work)], check=True)
     with up(data, before=become, cwd=place, **home) as running:
         running.ready()
-        as_nobody("git", "push", "origin", "main", cwd=work)
+        as_nobody("git", "push", "-o", "toto.plan", "origin", "main", cwd=work)
         wait_until(lambda: plans(data) == [("refs/heads/main", "planned")], 30, "the plan")
         assert {owner(pid) for pid in processes(data)} == {"nobody"}

@@ -19,7 +19,7 @@ from server.core import present
 from server.core.config import Config
 from server.core.log import LogWriter, log_path
 from server.core.model import Generation, PlanRow, Push, Run
-from server.core.states import ROLLBACK_STAGES, Action, Backend, RunState, StageName, stages_for
+from server.core.states import ROLLBACK_STAGES, Action, Backend, RunState, StageName, StageState, stages_for
 from server.core.store import Store
 from server.core.store_base import now
 
@@ -310,6 +310,18 @@ def test_follow_ends_with_the_runs_state(shell: Shell, store: Store, state: str,
     assert f"web: {state}" in out
     ended, out, _ = shell("follow", made.id, "--json")
     assert (ended, json.loads(out)["state"]) == (code, state)
+
+
+def test_every_stage_that_ended_has_a_line(shell: Shell, store: Store) -> None:
+    made = run(store, RunState.RUNNING)
+    store.start_stage(made.id, 1, StageName.BUILD)
+    store.finish_stage(made.id, 1, StageName.BUILD, StageState.PASSED, None)
+    store.start_stage(made.id, 1, StageName.BOOT)
+    store.finish_stage(made.id, 1, StageName.BOOT, StageState.FAILED, "a kernel panic")
+    store.finish_run(made.id, 1, RunState.FAILED, "boot: a kernel panic")
+    said = [line.split()[:3] for line in shell("follow", made.id)[1].splitlines()]
+    assert said[:2] == [["web", "build", "passed"], ["web", "boot", "failed"]]
+    assert len(said) == 3
 
 
 @pytest.mark.parametrize(
