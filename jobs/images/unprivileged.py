@@ -90,10 +90,12 @@ class Builder:
     def scratch(self, prefix: str) -> Iterator[Path]:
         """A folder in the data folder's `tmp`, gone after the block. What a killed build left is removed first."""
         tmp = self.folder(self.config.folder("tmp"))
-        self.sweep()
-        path = Path(tempfile.mkdtemp(prefix=f"build-{prefix}-", dir=tmp))
-        self.give(path)
-        with _locked(path / ".lock"):
+        with contextlib.ExitStack() as held:
+            with _locked(tmp / ".builds"):  # or another builder's sweep finds the folder before its lock is held
+                self.sweep()
+                path = Path(tempfile.mkdtemp(prefix=f"build-{prefix}-", dir=tmp))
+                self.give(path)
+                held.enter_context(_locked(path / ".lock"))
             try:
                 yield path
             finally:
@@ -115,7 +117,7 @@ class Builder:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
+    with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -1,0 +1,39 @@
+"""Scratch folders of builds that run side by side."""
+
+from __future__ import annotations
+
+import threading
+
+from jobs.images.unprivileged import Builder
+from server.core.config import Config
+
+
+def test_builders_side_by_side_leave_each_others_folders_alone(config: Config) -> None:
+    found = Builder("nobody", 0, 0, False, config)
+    faults: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            for _ in range(40):
+                with found.scratch("try") as folder:
+                    (folder / "file").write_text("x")
+                    assert (folder / ".lock").exists()
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=build) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert not list(config.folder("tmp").glob("build-*"))
+
+
+def test_what_a_killed_build_left_is_swept(config: Config) -> None:
+    found = Builder("nobody", 0, 0, False, config)
+    left = config.folder("tmp", "build-left")
+    left.mkdir(parents=True)
+    (left / ".lock").touch()
+    with found.scratch("try"):
+        assert not left.exists()
