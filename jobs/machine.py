@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 DOOR = "door"
 """The socket behind which the VM's sshd answers, in the VM's socket folder."""
+SPARE_DISK = 512 * 1024**2
+"""Bytes that have to be free where the VM's overlay lies."""
 MONITOR_SECONDS = 60.0
 """How long QEMU may take to start: it reads no disk until then."""
 
@@ -263,6 +265,7 @@ def machine(config: Config, image: Image, name: str, limits: Limits, folder: Pat
         VmTrouble: QEMU could not be started.
         ToolMissing: bubblewrap, socat or QEMU is not installed.
     """
+    _room(folder)
     how = acceleration(config, image.kernel)
     keys = guest_keys(config)
     log.line(f"VM: {limits.cpus} CPUs, {limits.memory // 1024**2} MiB of memory, {how.kind} ({how.reason})")
@@ -306,6 +309,19 @@ def _shared(sockets: Path) -> Path:
     if user := unprivileged().get("user"):
         shutil.chown(shared, user)
     return shared
+
+
+def _room(folder: Path) -> None:
+    """See that there is room for what the VM will write: a full disk here would look like the host's own fault.
+
+    Raises:
+        VmTrouble: There is not.
+    """
+    if (free := shutil.disk_usage(folder).free) < SPARE_DISK:
+        raise VmTrouble(
+            f"only {free / 1e6:.0f} MB are free, and a VM may write more", where=str(folder),
+            mend="make room, or run `toto gc`",
+        )  # fmt: skip
 
 
 def _opened(stack: contextlib.ExitStack, path: Path, flags: int = os.O_RDONLY) -> int:

@@ -68,8 +68,9 @@ def way_out(qmp: Qmp, run: Runner, shared: Path) -> Iterator[None]:
         VmTrouble: passt did not start, or the machine could not be set up.
     """
     with contextlib.ExitStack() as stack:
+        _script(run, "online", "prepare", MAC)
         _connect(stack, qmp, shared / "out")
-        _script(run, "online", MAC, f"{ADDRESS}/{SUBNET.prefixlen}", str(GATEWAY), str(RESOLVER))
+        _script(run, "online", "up", MAC, f"{ADDRESS}/{SUBNET.prefixlen}", str(GATEWAY), str(RESOLVER))
         yield
 
 

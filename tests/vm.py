@@ -41,7 +41,7 @@ def world() -> World:
     config = Config(data=_data())
     log = KeptLog()
     old = host(files=(file("/etc/toto-said", "old\n"),))
-    new = host("tree", files=(file("/etc/toto-said", "new\n"),))
+    new = host("tree", "systemd-resolved", files=(file("/etc/toto-said", "new\n"),))
     made = [debian.build_release(config, each, debian.resolve(config, each, log), "0" * 40, log) for each in (old, new)]
     image = debian.build_image(config, made[1], "web", guest_files(config), log, disk_bytes=DISK)
     return World(config, made[0], made[1], image)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from jobs.machine import BootFailed, Machine
-from jobs.passt import GATEWAY, RESOLVER
+from jobs.passt import ADDRESS, GATEWAY, RESOLVER
 from jobs.passt_filter import own_addresses
 from server.core import process
 from server.core.config import Limits
@@ -128,16 +128,21 @@ def listener() -> Iterator[Listener]:
 
 
 def test_online_reaches_the_world_and_not_the_builder_and_goes_offline_again(vm: Machine, listener: Listener) -> None:
-    resolv = ask(vm, "cat /etc/resolv.conf || :")
     host, port = mirror()
-    for _ in range(2):
+    # Once with systemd-resolved; then with a plain resolv.conf, and a network manager that wants every card for itself.
+    plain = "systemctl stop systemd-resolved && rm /etc/resolv.conf && echo 'nameserver 192.0.2.53' >/etc/resolv.conf"
+    greedy = "printf '[Match]\\nType=ether\\n[Network]\\nDHCP=yes\\n' >/etc/systemd/network/all.network"
+    for change in ("readlink /etc/resolv.conf", f"{plain} && {greedy} && systemctl start systemd-networkd"):
+        ask(vm, change)
+        resolv = ask(vm, "cat /etc/resolv.conf")
         vm.go_online()
+        assert ask(vm, f"ip -4 -o address show scope global | grep -c ' {ADDRESS}/24 '") == "1"
         assert len(cards(vm)) == 2
         ask(vm, f"getent hosts {host}")
         ask(vm, f"timeout 30 bash -c 'exec 3<>/dev/tcp/{host}/{port}'")
         vm.go_offline()
         assert cards(vm) == ["lo"]
-        assert ask(vm, "cat /etc/resolv.conf || :") == resolv
+        assert ask(vm, "cat /etc/resolv.conf") == resolv
         assert vm.run(f"timeout 5 bash -c 'exec 3<>/dev/tcp/{host}/{port}'", timeout=60).code != 0
     vm.go_online()
     try:
