@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.services import wait_until
 
 TOP = Path(__file__).parents[2]
 EXPECTED = [
     (1, "web", "good"), (1, "db", "good"), (2, "web", "no-op"), (2, "db", "no-op"),
     (3, "web", "failed"), (3, "db", "no-op"), (4, "web", "rolled-back"), (4, "db", "no-op"),
 ]  # fmt: skip
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+pytestmark = [pytest.mark.vm, pytest.mark.target, pytest.mark.timeout(2400)]
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Processes that name a folder in their arguments or their environment."""
-    found = []
+def left_of(folder: Path) -> list[str]:
+    """Processes that name a folder in their arguments or environment, and mounts below it."""
+    found = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line]
     for each in Path("/proc").glob("[0-9]*"):
         try:
             said = (each / "cmdline").read_bytes() + (each / "environ").read_bytes()
@@ -29,19 +39,140 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.vm
-@pytest.mark.target
-@pytest.mark.timeout(2400)
-def test_the_demo_agrees_with_what_was_expected_and_leaves_nothing(open_folder: Path) -> None:
-    folder, said = open_folder / "demo", open_folder / "demo.json"
+@dataclass
+class Demo:
+    """A demo that was kept running."""
+
+    folder: Path
+    said: str
+    rows: list[dict[str, Any]]
+
+    @property
+    def address(self) -> str:
+        return re.search(r"The dashboard: (\S+)", self.said)[1]  # type: ignore[index]
+
+    @property
+    def login(self) -> tuple[str, str]:
+        found = re.search(r"log in as (\S+), password (\S+)\)", self.said)
+        assert found
+        return found[1], found[2]
+
+    def toto(self, *words: str) -> Any:
+        argv = [TOP / ".venv/bin/toto", *words, "--data", self.folder / "data", "--json"]
+        done = subprocess.run(argv, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+        return json.loads(done.stdout)
+
+    def root(self, host: str, command: str) -> str:
+        argv = [TOP / "script/target", "root", self.folder / "targets" / host, command]
+        return subprocess.run(argv, text=True, capture_output=True, stdin=subprocess.DEVNULL, check=True).stdout.strip()
+
+    def push(self, file: str, old: str, new: str) -> str:
+        """Change a file of the checkout and push it; the id of the push."""
+        checkout = self.folder / "checkout"
+        path = checkout / file
+        path.write_text(path.read_text().replace(old, new))
+        author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+        subprocess.run(["git", *author, "-C", checkout, "commit", "-qam", "Change it"], check=True)
+        done = subprocess.run(
+            ["git", "-C", checkout, "push", "toto", "main"], check=True, text=True, capture_output=True
+        )
+        return re.search(r"/pushes/(\w+)", done.stderr)[1]  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo's four pushes, once; all of it still running."""
+    folder = Path("/var/tmp") / f"toto-demo-test.{os.getpid()}"
+    said = tmp_path_factory.mktemp("demo") / "demo.json"
     done = subprocess.run(
-        [TOP / "script" / "demo", "--folder", folder, "--json", said], cwd=open_folder, text=True, capture_output=True,
+        [TOP / "script" / "demo", "--keep", "--folder", folder, "--json", said], text=True, capture_output=True,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
-    rows = json.loads(said.read_text())
-    assert [(row["push"], row["host"], row["state"]) for row in rows] == EXPECTED
-    assert all(row["state"] == row["expected"] and row["seconds"] >= 0 for row in rows)
+    rows = json.loads(said.read_text()) if said.exists() else []
+    yield Demo(folder, done.stdout + done.stderr, rows)
+    ends = re.search(r"^To end it: (.*)$", done.stdout, re.M)
+    if ends:
+        subprocess.run(["sh", "-c", ends[1]], cwd=TOP, check=False)
+    wait_until(lambda: not left_of(folder), 60, "the end of all that the demo started")
+
+
+def test_all_four_pushes_come_as_expected(demo: Demo) -> None:
+    assert [(row["push"], row["host"], row["state"]) for row in demo.rows] == EXPECTED, demo.said[-6000:]
+    assert all(row["state"] == row["expected"] and row["seconds"] >= 0 for row in demo.rows)
+    assert all(row["service"] == "as expected" for row in demo.rows), demo.rows
+
+
+def test_every_stage_ran_on_real_parts(demo: Demo) -> None:
+    first = demo.toto("runs", "1")
+    stages = {stage["name"]: stage["state"] for stage in first["stages"]}
+    assert stages.pop("upgrade") == "skipped"  # there was nothing to come from
+    assert set(stages.values()) == {"passed"}
+    last = demo.toto("runs", "--host", "web", "--limit", "1")[0]
+    stages = {stage["name"]: stage["state"] for stage in demo.toto("runs", last["id"])["stages"]}
+    assert stages["upgrade"] == "passed"
+    assert (stages["post-switch"], stages["rollback"], stages["rollback-check"]) == ("failed", "passed", "passed")
+
+
+@pytest.mark.browser
+def test_rebuild_and_roll_back_are_pressed_and_followed_to_the_end(demo: Demo) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{demo.address}/login")
+        name, password = demo.login
+        page.fill("input[name=name]", name)
+        page.fill("input[name=password]", password)
+        page.press("input[name=password]", "Enter")
+
+        page.goto(f"{demo.address}/hosts/db")
+        page.get_by_role("button", name="Rebuild").or_(page.get_by_role("link", name="Rebuild")).first.click()
+        expect(page.get_by_text("install nothing, because generation 1 runs it already")).to_be_visible()
+        page.locator("dialog[open] button[type=submit], main form button[type=submit]").last.click()
+        page.wait_for_url(re.compile(r"/runs/\d+"))
+        expect(page.locator("body")).to_contain_text("good", timeout=600_000)
+        run = demo.toto("runs", page.url.rsplit("/", 1)[1])
+        wait_until(lambda: demo.toto("runs", run["id"])["finished"], 600, "the end of the rebuild")
+        run = demo.toto("runs", run["id"])
+        assert (run["state"], run["cause"], run["generation"]) == ("good", "rebuild", 1)
+        assert demo.toto("hosts", "db")["generation"] == 1
+
+        push = demo.push("files/db/redis.conf", "maxmemory 64mb", "maxmemory 32mb")
+        assert demo.toto("follow", push)["runs"][0]["state"] == "good"
+        assert demo.root("db", "redis-cli config get maxmemory | tail -n 1") == str(32 * 1024**2)
+
+        page.goto(f"{demo.address}/hosts/db")
+        page.get_by_role("button", name="Roll back").or_(page.get_by_role("link", name="Roll back")).first.click()
+        expect(page.get_by_text("Return db from generation 2 to generation 1")).to_be_visible()
+        page.locator("dialog[open] button[type=submit], main form button[type=submit]").last.click()
+        page.wait_for_url(re.compile(r"/runs/\d+"))
+        number = page.url.rsplit("/", 1)[1]
+        wait_until(lambda: demo.toto("runs", number)["finished"], 300, "the end of the rollback")
+        assert demo.toto("runs", number)["state"] == "good"
+        browser.close()
+    host = demo.toto("hosts", "db")
+    assert (host["generation"], host["last_good"], host["state"]) == (1, 1, "held")
+    assert demo.root("db", "redis-cli config get maxmemory | tail -n 1") == str(64 * 1024**2)
+
+
+def test_what_was_rolled_back_is_held_not_tried_again(demo: Demo) -> None:
+    push = demo.push("README.md", "An example", "An")
+    plan = {row["host"]: row["action"] for row in demo.toto("follow", push)["plan"]["hosts"]}
+    assert plan == {"web": "held", "db": "held"}
+
+
+def test_a_demo_that_is_interrupted_leaves_nothing(open_folder: Path) -> None:
+    folder = open_folder / "demo"
+    log = (open_folder / "log").open("w")
+    demo = subprocess.Popen(
+        [TOP / "script" / "demo", "--folder", folder], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+    )  # fmt: skip
+    try:
+        wait_until(lambda: "/pushes/" in Path(log.name).read_text() or demo.poll() is not None, 300, "the first push")
+    finally:
+        os.kill(demo.pid, signal.SIGTERM)
+    demo.wait(120)
+    assert "/pushes/" in Path(log.name).read_text(), Path(log.name).read_text()[-3000:]
+    wait_until(lambda: not left_of(folder), 60, "the end of all that the demo started")
     assert not folder.exists()
-    assert processes_of(folder) == []
-    assert not [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line]
