@@ -36,7 +36,7 @@ def _open() -> Iterator[tuple[Config, Store, Events]]:
 
 def plan(push_id: str) -> None:
     """Plan a push, and set its runs going."""
-    with _open() as (config, store, events):
+    with _open() as (_, store, events):
         plan_push(store, events, push_id)
 
 

@@ -145,10 +145,14 @@ def up(config: Config, tell: Tell) -> None:
 
 
 def _asked_to_stop() -> list[int]:
-    """A list that gets each signal which asks toto to end; one that was ignored before (nohup) stays so."""
+    """A list that gets each signal which asks toto to end.
+
+    SIGINT counts even where it was ignored, as a shell does for what it starts in the background; a hangup that was
+    ignored (nohup) stays so.
+    """
     stopping: list[int] = []
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(sign) is not signal.SIG_IGN:
+        if sign is not signal.SIGHUP or signal.getsignal(sign) is not signal.SIG_IGN:
             signal.signal(sign, lambda number, _frame: stopping.append(number))
     return stopping
 

@@ -68,7 +68,6 @@ def host(
 def locked(name: str, version: str = "1.0", *, base: bool = False, content: bytes = b"") -> Locked:
     """A package of a lock that nobody fetches."""
 
-
     digest = hashlib.sha256(content or name.encode()).hexdigest()
     return Locked(name, version, "amd64", digest, len(content), f"pool/{name}_{version}_amd64.deb", base)
 

@@ -101,9 +101,7 @@ def _errors(result: process.Result) -> list[str]:
 
 
 @contextlib.contextmanager
-def apt_root(
-    builder: Builder, sources: tuple[Source, ...], architecture: str, timeout: float
-) -> Iterator[AptRoot]:
+def apt_root(builder: Builder, sources: tuple[Source, ...], architecture: str, timeout: float) -> Iterator[AptRoot]:
     """The private root for these sources, kept in the cache with its lists; one user at a time."""
     text = "\n".join(source.text() for source in sources)
     key = hashlib.sha256(f"{architecture}\n{text}".encode()).hexdigest()[:16]

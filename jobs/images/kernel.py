@@ -79,9 +79,7 @@ def newest(root: AptRoot, suite: str) -> tuple[Locked, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def remember(
-    builder: Builder, chosen: Sequence[Locked], suite: str, archives: debs.Archives, log: StageLog
-) -> None:
+def remember(builder: Builder, chosen: Sequence[Locked], suite: str, archives: debs.Archives, log: StageLog) -> None:
     """Take a kernel for all VMs of the suite from now on. It is fetched first: a later build may have no network."""
     debs.ensure(builder, chosen, archives, log)
     file = _memory(builder.config, suite, chosen[0].architecture)

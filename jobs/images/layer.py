@@ -90,4 +90,3 @@ def _reason(output: str, layer: Layer) -> str:
     own = [line for line in lines if line.startswith(f"{layer.release.host_package}: ")]
     errors = [line.strip() for line in lines if re.match(r"dpkg: error|E: | ?[a-z0-9.+-]+ : ", line)]
     return (own or errors or lines or ["no output"])[0]
-

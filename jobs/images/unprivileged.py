@@ -91,7 +91,9 @@ class Builder:
         """A folder in the data folder's `tmp`, gone after the block. What a killed build left is removed first."""
         tmp = self.folder(self.config.folder("tmp"))
         with contextlib.ExitStack() as held:
-            with _locked(self.folder(self.config.folder("locks")) / "builds"):  # or another builder's sweep finds the folder before its lock is held
+            with _locked(
+                self.folder(self.config.folder("locks")) / "builds"
+            ):  # or another builder's sweep finds the folder before its lock is held
                 self.sweep()
                 path = Path(tempfile.mkdtemp(prefix=f"build-{prefix}-", dir=tmp))
                 self.give(path)

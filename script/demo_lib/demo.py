@@ -1,4 +1,4 @@
-"""The demo: starts a toto on its embedded default and two real targets, pushes four times, compares with what was expected."""
+"""The demo: a toto on its embedded default, two real targets, four pushes, and what was expected of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fleet import Example  # noqa: E402 - the path comes first
-from parts import Targets, Toto, free_port, root_command, run  # noqa: E402 - the same
+from fleet import Example
+from parts import Targets, Toto, free_port, root_command, run
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,8 @@ def rollback_sentence(ctx: Context, host_name: str, to: int | None = None) -> st
     left = f"Release {host.release[:12]}" if host.release else "What it leaves"
     return (
         f"Return {host.name} from generation {host.generation} to generation {goal.number} ({what}) and check it. "
-        f"{left} is rejected there, and {host.name} is held: nothing is activated on it until `toto unhold {host.name}`."
+        f"{left} is rejected there, and {host.name} is held: "
+        f"nothing is activated on it until `toto unhold {host.name}`."
     )
 
 

@@ -43,7 +43,7 @@ class Fleet:
     """A valid fleet.toml.
 
     Attributes:
-        sources: Apt source lines (`deb URL SUITE COMPONENT…`, `{suite}` replaced by the host's); empty: the builder's own.
+        sources: Apt source lines, `{suite}` replaced by the host's suite; empty: the builder's own sources.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """What changed, told to whoever watches: a Redis stream that carries names and lengths, never content.
 
-Telling is best effort: a Redis that is away costs a viewer a few seconds (pages also look at the database), never a run.
+Telling is best effort: a Redis that is away costs a viewer a few seconds (pages look at the database, too), never
+a run.
 """
 
 from __future__ import annotations

@@ -134,9 +134,7 @@ def _fleet_section(top: Section) -> tuple[str, tuple[str, ...]]:
     return name, tuple(source for source, _ in section.values("sources", values.source))
 
 
-def _hosts(
-    reader: Reader, document: Document, top: Section
-) -> tuple[tuple[HostEntry, ...], dict[str, str | None]]:
+def _hosts(reader: Reader, document: Document, top: Section) -> tuple[tuple[HostEntry, ...], dict[str, str | None]]:
     defaults = top.section("defaults") or Section(reader, Document(document.path))
     said = _host_keys(defaults)
     hosts: list[HostEntry] = []
@@ -244,5 +242,5 @@ def _config(reader: Reader, name: str, merged: Mapping[str, Any], section: Secti
             return reader.find(FLEET, choice)
         except ValueError as error:
             problems.append(str(error))
-    section.fault(f"{section.title}: {' and '.join(problems)}; make it, or name another file with config = \"…\"")
+    section.fault(f'{section.title}: {" and ".join(problems)}; make it, or name another file with config = "…"')
     return None

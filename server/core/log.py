@@ -24,7 +24,7 @@ def run_folder(config: Config, run_id: str) -> Path:
 
 
 class LogWriter:
-    """Appends to one stage's log. A flood is cut in the middle, visibly: what was written never changes, so cursors hold.
+    """Appends to one stage's log. A flood is cut in the middle, visibly; what was written never changes.
 
     Args:
         path: The file; its folder is made.

@@ -154,7 +154,7 @@ class Generation:
 
     Attributes:
         number: From 1 for each host; 0 is the machine as it was found (then `release` is None).
-        state: `pending` while it is being activated, `good`, `bad` (rolled back automatically), `rejected` (by a person).
+        state: `pending` while it is activated, `good`, `bad` (rolled back automatically), `rejected` (by a person).
     """
 
     host: str

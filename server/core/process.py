@@ -2,8 +2,8 @@
 
 Argument lists only, never a shell; an explicit environment; stdin closed unless given; each child leads its own session
 (so a whole tree can be ended); ended gently, then killed, and always waited for. The kernel ends a child whose toto
-process dies (PR_SET_PDEATHSIG), so a killed worker leaves nothing behind. A failure carries the command as text that can
-be pasted and run again.
+process dies (PR_SET_PDEATHSIG; it follows the thread that started it), so a killed worker leaves nothing behind. A
+failure carries the command as text that can be pasted and run again.
 """
 
 from __future__ import annotations
@@ -254,10 +254,10 @@ def _pump(
         while selector.get_map():
             if time.monotonic() > deadline or (stop is not None and stop()):
                 return False
-            if not (events := selector.select(0.25)) and child.poll() is not None and child.stdin is None:
-                # The child is gone and a grandchild holds its pipes open: nothing more is owed to us.
-                if not selector.select(1.0):
-                    return True
+            events = selector.select(0.25)
+            # The child is gone and a grandchild holds its pipes open: nothing more is owed to us.
+            if not events and child.poll() is not None and child.stdin is None and not selector.select(1.0):
+                return True
             for key, _ in events:
                 if key.fileobj is child.stdin:
                     left = _feed(child, selector, left)

@@ -304,7 +304,5 @@ def is_ancestor(path: Path, ancestor: str, descendant: str) -> bool:
     Raises:
         CommandFailed: The repository does not have one of them.
     """
-    code, _ = _ask(
-        open_repo(path), "merge_base", "--is-ancestor", _commit(ancestor), _commit(descendant), codes=(0, 1)
-    )
+    code, _ = _ask(open_repo(path), "merge_base", "--is-ancestor", _commit(ancestor), _commit(descendant), codes=(0, 1))
     return code == 0

@@ -1,7 +1,7 @@
 """OpenSSH as a child process: one connection setting, many commands over it.
 
-Used for the VM (through a unix socket) and for targets (over TCP). Every connection pins the host key, asks nothing, and
-ignores the user's own configuration. Exit status 255 is ssh's own: it means that nothing is known of the command's fate.
+Used for the VM (through a unix socket) and for targets (over TCP). Every connection pins the host key, asks nothing,
+and ignores the user's own configuration. Exit status 255 is ssh's own: nothing is known then of the command's fate.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class RunStore(StoreBase):
     ) -> bool:
         """Keep a push's plan and make its runs, all or nothing, once.
 
-        Each row comes with the fields of its run (None where nothing is to do) and that run's stages. Older waiting runs
+        Each row comes with its run's fields (None where nothing is to do) and that run's stages. Older waiting runs
         of the same host and ref are superseded. Returns False where the push was planned already.
         """
         with self.write() as connection:
@@ -138,7 +138,7 @@ class RunStore(StoreBase):
         limit: int = 50,
         before: str | None = None,
     ) -> list[Run]:
-        """The newest runs first; `before` is the id of the last one already seen; `text` looks in commits and reasons."""
+        """The newest runs first; `before` is the id of the last one seen; `text` looks in commits, hosts and reasons."""
         query = select(t.runs).order_by(t.runs.c.id.desc()).limit(limit)
         if host is not None:
             query = query.where(t.runs.c.host == host)
@@ -193,7 +193,7 @@ class RunStore(StoreBase):
         return True
 
     def again(self, run_id: str, attempt: int, reason: str) -> bool:
-        """Put back a run whose worker died or whose target fell silent: the next attempt waits, open stages start anew."""
+        """Put back a run whose worker died or whose target fell silent: the next attempt waits."""
         lost = (RunState.RUNNING.value, RunState.UNKNOWN.value)
         this = (t.runs.c.id == int(run_id), t.runs.c.attempt == attempt, t.runs.c.state.in_(lost))
         open_stages = (t.stages.c.run == int(run_id), t.stages.c.state == StageState.RUNNING.value)

@@ -86,9 +86,7 @@ def test_a_release_is_whole_and_unsigned(built: Built) -> None:
 
 def test_the_image_holds_the_host_and_nothing_else(built: Built) -> None:
     status = inside(built.image, "cat /var/lib/dpkg/status")
-    installed = {
-        line.removeprefix("Package: ") for line in status.splitlines() if line.startswith("Package: ")
-    }
+    installed = {line.removeprefix("Package: ") for line in status.splitlines() if line.startswith("Package: ")}
     assert installed == {package.name for package in built.lock.packages} | {"toto-host-web"}
     assert status.count("\nStatus: install ok installed\n") == len(installed)
     assert "toto's own" in inside(built.image, "cat /etc/nginx/nginx.conf")
@@ -211,7 +209,7 @@ def test_a_host_that_does_not_fit_on_the_disk_is_refused(built: Built) -> None:
 def test_what_the_host_brings_runs_apart_from_this_machine(built: Built) -> None:
     """A file of the host that dpkg runs (a hook of its configuration) finds neither the data folder nor a network."""
     found = "ls -d /var/tmp/toto-b.* /work 2>/dev/null; ls /sys/class/net; cat /proc/net/route | tail -n +2"
-    hook = f'post-invoke={{ {found}; echo hook-ran; }} >>/etc/seen 2>&1\n'
+    hook = f"post-invoke={{ {found}; echo hook-ran; }} >>/etc/seen 2>&1\n"
     host = images.host(files=(file("/etc/dpkg/dpkg.cfg.d/hook", hook),))
     release = debian.build_release(built.config, host, built.lock, "c" * 40, built.log)
     image = debian.build_image(built.config, release, "web", b"", built.log, disk_bytes=DISK)

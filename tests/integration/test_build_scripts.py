@@ -128,7 +128,7 @@ def test_up_and_down_and_away(root: Root) -> None:
     root.install(two)
     now = "stat -c '%a %U:%G' /etc/demo.conf; cat /etc/demo.conf /etc/by-hand /usr/lib/demo/aliased"
     assert root.sh(f"{now}; test ! -e /etc/demo.d/one") == "640 root:mail\ntoto's own\ntoto's own\ntoto's own"
-    assert "odd" in root.sh("cat \"/etc/demo.d/a b'\\$x\"")
+    assert "odd" in root.sh('cat "/etc/demo.d/a b\'\\$x"')
     enabled = "systemctl is-enabled own.service demo.service ssh.service || :"
     assert root.sh(enabled).split() == ["enabled"] * 3
     assert root.sh("sort /var/lib/toto/enabled").split() == ["demo.service", "own.service"]
@@ -138,7 +138,7 @@ def test_up_and_down_and_away(root: Root) -> None:
     assert "toto's own" in root.sh("cat /etc/demo.conf; cat /lib/demo/aliased"), "another package's upgrade leaves ours"
 
     root.install(one)
-    back = "cat /etc/demo.conf /etc/by-hand /usr/lib/demo/aliased /etc/demo.d/one; test ! -e \"/etc/demo.d/a b'\\$x\""
+    back = 'cat /etc/demo.conf /etc/by-hand /usr/lib/demo/aliased /etc/demo.d/one; test ! -e "/etc/demo.d/a b\'\\$x"'
     assert root.sh(back) == "default 2\nmade by hand\npackage's 2\none 1"
     assert root.diversions().count("\n") == 0 and "/etc/demo.d/one" in root.diversions()
     links = root.sh("find /etc/systemd/system -name own.service -o -name demo.service")

@@ -73,9 +73,8 @@ class Demo:
         path.write_text(path.read_text().replace(old, new))
         author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
         subprocess.run(["git", *author, "-C", checkout, "commit", "-qam", "Change it"], check=True)
-        done = subprocess.run(
-            ["git", "-C", checkout, "push", "toto", "main"], check=True, text=True, capture_output=True
-        )
+        push = ["git", "-C", checkout, "push", "toto", "main"]
+        done = subprocess.run(push, check=True, text=True, capture_output=True)
         return re.search(r"/pushes/(\w+)", done.stderr)[1]  # type: ignore[index]
 
 
@@ -165,9 +164,8 @@ def test_what_was_rolled_back_is_held_not_tried_again(demo: Demo) -> None:
 def test_a_demo_that_is_interrupted_leaves_nothing(open_folder: Path) -> None:
     folder = open_folder / "demo"
     log = (open_folder / "log").open("w")
-    demo = subprocess.Popen(
-        [TOP / "script" / "demo", "--folder", folder], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-    )  # fmt: skip
+    argv = [TOP / "script" / "demo", "--folder", folder]
+    demo = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         wait_until(lambda: "/pushes/" in Path(log.name).read_text() or demo.poll() is not None, 300, "the first push")
     finally:

@@ -335,7 +335,9 @@ def test_whether_toto_runs_is_told_by_its_process(pushing: Pushing, stale: str) 
 
 def test_following_goes_on_to_toto_follow_with_the_deployed_branch(pushing: Pushing, tmp_path: Path) -> None:
     follow = tmp_path / "toto"
-    follow.write_text(f'#!/bin/sh\n[ $1 = follow ] || exec {" ".join(install.command())} "$@"\necho "following $2 of $TOTO_DATA"\n')
+    follow.write_text(
+        f'#!/bin/sh\n[ $1 = follow ] || exec {" ".join(install.command())} "$@"\necho "following $2 of $TOTO_DATA"\n'
+    )
     follow.chmod(0o755)
     for name in install.HOOKS:
         hook = pushing.bare / "hooks" / name

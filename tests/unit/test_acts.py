@@ -83,7 +83,7 @@ def test_a_rejected_release_wants_again(ctx: Context) -> None:
     wanted = acts.wanted_at(ctx, acts.the_host(ctx, "web"), None).identity
     ctx.store.set_host("web", identity="x" * 64)
     ctx.store.reject("web", "r9", wanted or "", "eve", "it loses mail")
-    with pytest.raises(Refused, match="rejected by eve: it loses mail.*--again"):
+    with pytest.raises(Refused, match=r"rejected by eve: it loses mail.*--again"):
         acts.rebuild(ctx, "web")
     assert acts.rebuild(ctx, "web", forces=(Force.AGAIN,), why="fixed the disk").forces == (Force.AGAIN,)
 

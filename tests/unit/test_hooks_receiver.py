@@ -88,7 +88,9 @@ def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
 
 
 def test_a_note_becomes_a_push_and_a_job_and_is_gone(setting: Setting) -> None:
-    path = setting.put(note(ref="refs/heads/a/b", old=ZERO).replace("end\n", "option toto.plan\noption toto.again\nend\n"))
+    path = setting.put(
+        note(ref="refs/heads/a/b", old=ZERO).replace("end\n", "option toto.plan\noption toto.again\nend\n")
+    )
     os.utime(path, ns=(1700000000123456000,) * 2)
     assert setting.receiver.drain() == 1
     assert setting.store.push("0123456789ab") == Push(
@@ -137,7 +139,9 @@ def test_a_note_received_twice_is_one_push(setting: Setting) -> None:
     assert not path.exists()
 
 
-def test_an_unfinished_note_is_left_until_its_hook_must_be_dead(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unfinished_note_is_left_until_its_hook_must_be_dead(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
     path = setting.put(note().removesuffix("end\n"))
     assert setting.receiver.drain() == 0
     assert path.exists()

@@ -1,4 +1,4 @@
-"""How runs end, whatever happens at each stage. The parts (image, VM, target) are stood in for; their own tests are real."""
+"""How runs end, whatever happens at each stage. Image, VM and target are stood in for; their tests are real."""
 
 from __future__ import annotations
 

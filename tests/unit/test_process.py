@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -102,7 +101,8 @@ def test_started_runs_inside_the_block_only() -> None:
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     code = (
         "from server.core import process; import time, pathlib\n"
-        f"with process.started(['sleep', '100']) as c: pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(c.pid)); time.sleep(100)"
+        "with process.started(['sleep', '100']) as c:\n"
+        f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(c.pid)); time.sleep(100)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), what="the child")
@@ -115,4 +115,4 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
 
 def test_children_never_get_our_working_directory_by_accident(tmp_path: Path) -> None:
     assert process.run(["pwd"], timeout=5, cwd=tmp_path).text == str(tmp_path)
-    assert process.run(["pwd"], timeout=5).text == os.getcwd()
+    assert process.run(["pwd"], timeout=5).text == str(Path.cwd())

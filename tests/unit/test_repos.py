@@ -1,5 +1,4 @@
 """Repositories with real git, in a folder of the test's own."""
-# ruff: noqa: E501 - tables of inputs read best in wide lines
 
 from __future__ import annotations
 
@@ -69,7 +68,9 @@ def test_root_enters_a_repository_once_among_the_safe_ones(config: Config, tmp_p
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_makes_belongs_to_the_owner_of_the_data_folder_and_can_be_read(config: Config, tmp_path: Path) -> None:
+def test_what_root_makes_belongs_to_the_owner_of_the_data_folder_and_can_be_read(
+    config: Config, tmp_path: Path
+) -> None:
     config.data.mkdir()
     os.chown(config.data, 65534, 65534)
     path = repos.create(config, "home", "main")
@@ -80,7 +81,9 @@ def test_what_root_makes_belongs_to_the_owner_of_the_data_folder_and_can_be_read
     assert repos.deployed_branch(path) == "main"
 
 
-@pytest.mark.parametrize("name", ["", "-x", "../x", "a/b", ".x", "a b", "x.git", "x.lock", "a..b", "x\n", "x" * 64, "x."])
+@pytest.mark.parametrize(
+    "name", ["", "-x", "../x", "a/b", ".x", "a b", "x.git", "x.lock", "a..b", "x\n", "x" * 64, "x."]
+)
 def test_names_that_are_none(config: Config, name: str) -> None:
     with pytest.raises(UsageFault):
         repos.create(config, name, "main")
@@ -88,7 +91,25 @@ def test_names_that_are_none(config: Config, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "ref", ["", "-x", "--output=x", "a..b", "a b", "a^", "a~1", "a:b", "@{-1}", "@", "a\n", ".a", "/a", "a/", "a.lock", "a//b"]
+    "ref",
+    [
+        "",
+        "-x",
+        "--output=x",
+        "a..b",
+        "a b",
+        "a^",
+        "a~1",
+        "a:b",
+        "@{-1}",
+        "@",
+        "a\n",
+        ".a",
+        "/a",
+        "a/",
+        "a.lock",
+        "a//b",
+    ],
 )
 def test_refs_that_are_none(config: Config, work: Path, ref: str) -> None:
     with pytest.raises(UsageFault, match="no branch, tag or commit"):

@@ -68,12 +68,14 @@ def test_folders_and_short_forms_in_order() -> None:
 
 
 def test_data_and_bats() -> None:
-    tree = Files({
-        "host_tests/web/smoke/data.json": (FILE, b"{}"),
-        "host_tests/web/smoke/pages/a.html": (FILE, b"<p>"),
-        "host_tests/web/smoke/x.bats": (FILE, b"#!/usr/bin/env bats\n"),
-        "host_tests/web/smoke/.hidden": (FILE, b""),
-    })
+    tree = Files(
+        {
+            "host_tests/web/smoke/data.json": (FILE, b"{}"),
+            "host_tests/web/smoke/pages/a.html": (FILE, b"<p>"),
+            "host_tests/web/smoke/x.bats": (FILE, b"#!/usr/bin/env bats\n"),
+            "host_tests/web/smoke/.hidden": (FILE, b""),
+        }
+    )
     suite = collect(tree, "web")
     assert [file.name for file in suite.for_stage(StageName.SMOKE)] == ["x.bats"]
     assert [file.name for file in suite.files] == [".hidden", "data.json", "pages/a.html", "x.bats"]
@@ -156,11 +158,13 @@ def test_other_files_are_nobodys_business() -> None:
 
 
 def test_a_link_brings_the_content_and_mode_of_its_target() -> None:
-    tree = Files({
-        "host_tests/web/smoke/a": (LINK, b"../../../shared/check"),
-        "shared/check": (LINK, b"real"),
-        "shared/real": (EXECUTABLE, SCRIPT),
-    })
+    tree = Files(
+        {
+            "host_tests/web/smoke/a": (LINK, b"../../../shared/check"),
+            "shared/check": (LINK, b"real"),
+            "shared/real": (EXECUTABLE, SCRIPT),
+        }
+    )
     (file,) = collect(tree, "web").files
     assert (file.content, file.executable, file.is_test) == (SCRIPT, True, True)
     assert faults(tree, HOSTS) == ((), ())
@@ -174,12 +178,14 @@ def test_collect_refuses_what_it_cannot_read() -> None:
 
 
 def test_bundle_is_deterministic_and_complete() -> None:
-    tree = Files({
-        "host_tests/web/smoke/a": (EXECUTABLE, SCRIPT),
-        "host_tests/web/smoke/pages/a.html": (FILE, b"<p>"),
-        "host_tests/all/smoke/b.bats": (FILE, b""),
-        "host_tests/web-test.sh": (EXECUTABLE, SCRIPT),
-    })
+    tree = Files(
+        {
+            "host_tests/web/smoke/a": (EXECUTABLE, SCRIPT),
+            "host_tests/web/smoke/pages/a.html": (FILE, b"<p>"),
+            "host_tests/all/smoke/b.bats": (FILE, b""),
+            "host_tests/web-test.sh": (EXECUTABLE, SCRIPT),
+        }
+    )
     data = bundle(collect(tree, "web"))
     assert data == bundle(collect(tree, "web"))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:

@@ -39,10 +39,13 @@ def failed(verdict: Verdict) -> list[str]:
 
 
 def test_all_that_holds_is_green_and_the_plan_comes_by_itself(shell: tuple[str, ...]) -> None:
-    said = verdict(shell, """
+    said = verdict(
+        shell,
+        """
         ok one; is a a two; isnt a b three; like abc 'b+' four; cmd_ok five true; skip six 'no # net'
         todo later; not_ok seven; ok 'an issue #42 # TODO not one'
-    """)
+    """,
+    )
     assert said.ok, said
     assert (said.planned, said.passed, said.skipped, said.todo) == (8, 6, 1, 1)
     assert said.checks[7].description == "an issue #42 # TODO not one"
@@ -106,11 +109,14 @@ def test_plan_skip_all_and_done_testing(shell: tuple[str, ...]) -> None:
 
 
 def test_subtests_nest_and_keep_their_counts(shell: tuple[str, ...]) -> None:
-    said = verdict(shell, """
+    said = verdict(
+        shell,
+        """
         inner() { ok x; is "$1" arg y; }
         outer() { ok first; subtest 'in # side' inner arg; }
         ok a; subtest outside outer; ok c
-    """)
+    """,
+    )
     assert said.ok, said
     assert [check.number for check in said.checks] == [1, 2, 3]
     assert [check.description for check in said.checks[1].subtests] == ["first", "in # side"]
