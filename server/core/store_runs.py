@@ -138,7 +138,7 @@ class RunStore(StoreBase):
         limit: int = 50,
         before: str | None = None,
     ) -> list[Run]:
-        """The newest runs first; `before` is the id of the last one seen; `text` looks in commits, hosts and reasons."""
+        """The newest runs first, before the id `before`; `text` looks in commits, hosts and reasons."""
         query = select(t.runs).order_by(t.runs.c.id.desc()).limit(limit)
         if host is not None:
             query = query.where(t.runs.c.host == host)
