@@ -27,7 +27,10 @@ MARKS = {
     StageState.SKIPPED: "–", StageState.CANCELLED: "–", StageState.UNKNOWN: "?", StageState.WAITING: "·",
 }  # fmt: skip
 
-console = Console(highlight=False, soft_wrap=True)
+PIPE_COLUMNS = 200
+"""Width of what is no terminal: a table in a pipe or a log is read by a program, or in a wide window."""
+
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def print_json(value: Any) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
+from tests.browser import browser
 from tests.services import wait_until
 
 TOP = Path(__file__).parents[2]
@@ -21,7 +23,6 @@ EXPECTED = [
     (1, "web", "good"), (1, "db", "good"), (2, "web", "no-op"), (2, "db", "no-op"),
     (3, "web", "failed"), (3, "db", "no-op"), (4, "web", "rolled-back"), (4, "db", "no-op"),
 ]  # fmt: skip
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 pytestmark = [pytest.mark.vm, pytest.mark.target, pytest.mark.timeout(2400)]
 
@@ -112,45 +113,46 @@ def test_every_stage_ran_on_real_parts(demo: Demo) -> None:
     assert (stages["post-switch"], stages["rollback"], stages["rollback-check"]) == ("failed", "passed", "passed")
 
 
+def ended(demo: Demo, page: Page) -> dict[str, Any]:
+    """The run whose page is shown, once it has ended: the page itself has to say so, without a reload."""
+    page.wait_for_url(re.compile(r"/runs/\d+$"))
+    number = page.url.rsplit("/", 1)[1]
+    expect(page.locator("main .state").first).to_have_text(re.compile("good|failed|error|rolled back"), timeout=900_000)
+    wait_until(lambda: demo.toto("runs", number)["finished"], 30, "the run's end in the database")
+    run: dict[str, Any] = demo.toto("runs", number)
+    return run
+
+
 @pytest.mark.browser
 def test_rebuild_and_roll_back_are_pressed_and_followed_to_the_end(demo: Demo) -> None:
-    from playwright.sync_api import expect, sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{demo.address}/login")
         name, password = demo.login
-        page.fill("input[name=name]", name)
-        page.fill("input[name=password]", password)
-        page.press("input[name=password]", "Enter")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
 
         page.goto(f"{demo.address}/hosts/db")
-        page.get_by_role("button", name="Rebuild").or_(page.get_by_role("link", name="Rebuild")).first.click()
-        expect(page.get_by_text("install nothing, because generation 1 runs it already")).to_be_visible()
-        page.locator("dialog[open] button[type=submit], main form button[type=submit]").last.click()
-        page.wait_for_url(re.compile(r"/runs/\d+"))
-        expect(page.locator("body")).to_contain_text("good", timeout=600_000)
-        run = demo.toto("runs", page.url.rsplit("/", 1)[1])
-        wait_until(lambda: demo.toto("runs", run["id"])["finished"], 600, "the end of the rebuild")
-        run = demo.toto("runs", run["id"])
+        page.get_by_role("link", name="Rebuild").click()
+        expect(page.get_by_role("dialog")).to_contain_text("install nothing, because generation 1 runs it already")
+        page.get_by_role("button", name="Rebuild db").click()
+        run = ended(demo, page)
         assert (run["state"], run["cause"], run["generation"]) == ("good", "rebuild", 1)
-        assert demo.toto("hosts", "db")["generation"] == 1
+        assert demo.toto("hosts", "db")[0]["generation"] == 1
 
         push = demo.push("files/db/redis.conf", "maxmemory 64mb", "maxmemory 32mb")
-        assert demo.toto("follow", push)["runs"][0]["state"] == "good"
+        assert [run["state"] for run in demo.toto("follow", push)["runs"] if run["host"] == "db"] == ["good"]
         assert demo.root("db", "redis-cli config get maxmemory | tail -n 1") == str(32 * 1024**2)
 
         page.goto(f"{demo.address}/hosts/db")
-        page.get_by_role("button", name="Roll back").or_(page.get_by_role("link", name="Roll back")).first.click()
-        expect(page.get_by_text("Return db from generation 2 to generation 1")).to_be_visible()
-        page.locator("dialog[open] button[type=submit], main form button[type=submit]").last.click()
-        page.wait_for_url(re.compile(r"/runs/\d+"))
-        number = page.url.rsplit("/", 1)[1]
-        wait_until(lambda: demo.toto("runs", number)["finished"], 300, "the end of the rollback")
-        assert demo.toto("runs", number)["state"] == "good"
-        browser.close()
-    host = demo.toto("hosts", "db")
+        page.get_by_role("link", name="Roll back").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Return db from generation 2 to generation 1")
+        page.get_by_role("button", name="Roll back db").click()
+        run = ended(demo, page)
+        assert (run["state"], run["cause"], run["generation"]) == ("good", "rollback", 1)
+    host = demo.toto("hosts", "db")[0]
     assert (host["generation"], host["last_good"], host["state"]) == (1, 1, "held")
     assert demo.root("db", "redis-cli config get maxmemory | tail -n 1") == str(64 * 1024**2)
 
