@@ -21,6 +21,8 @@ from server.core.recorder import StageLog
 from server.core.ssh import LOST
 from server.core.states import StageName
 
+TESTED = (StageName.NO_INTERNET, StageName.WITH_INTERNET, StageName.SMOKE, StageName.POST_SWITCH)
+"""Stages for which a host may have tests of its own."""
 SETTLE = 0.4
 """Seconds without output after which the last check is told, though its diagnostics might go on."""
 ASK = 0.5
@@ -120,7 +122,7 @@ def run_stage(
     Raises:
         Trouble: Of the class `trouble`: the connection was lost, so nothing is known.
     """
-    if not any(not name.startswith("stock/") for name in expected):
+    if (tests or stage) in TESTED and all(name.startswith("stock/") for name in expected):
         log.line(f"{host} has no {tests or stage} tests; only the stock checks run")
     reader = _Reader(stage, log, nonce, first_number)
     result = run(command, timeout=timeout, on_stdout=reader.stdout, on_stderr=reader.stderr, stop=reader.stop)

@@ -5,12 +5,9 @@ Each returns when it has passed, and raises `Refused` (the engineer's matter) or
 
 from __future__ import annotations
 
-import io
 import secrets
-import tarfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from deploy import enrol, signing
 from deploy.backend import ReleaseLike, RollbackFailed
@@ -105,7 +102,7 @@ def upgrade(vm: Machine, release: ReleaseLike, last_good: ReleaseLike, suite: Su
     """
     vm.go_offline()
     try:
-        target = _enrolled(vm, signing.ephemeral_keys(vm.scratch / "release-keys"))
+        target = _enrolled(vm, signing.ephemeral_keys(vm.scratch / "release-keys"), log)
         _already_there(vm, target, release, suite, log)
         log.line(f"--- back to the last good release, {last_good.id[:12]}")
         _change(target, "rehearse-back", last_good, 2, suite, log)
@@ -122,28 +119,11 @@ def upgrade(vm: Machine, release: ReleaseLike, last_good: ReleaseLike, suite: Su
     log.note(f"back to {last_good.id[:12]} and forward")
 
 
-def _enrolled(vm: Machine, keys: ReleaseKeys) -> DebianTarget:
+def _enrolled(vm: Machine, keys: ReleaseKeys, log: StageLog) -> DebianTarget:
     """The VM as a target: the script and whom it believes, as `toto host enrol` puts them there, less the account."""
-    here = Path(enrol.__file__).parent
-    files = {
-        ACT: ((here / "toto-act").read_bytes(), 0o755),
-        "/etc/systemd/system/toto-boot.service": ((here / "toto-boot.service").read_bytes(), 0o644),
-        "/etc/toto/host": (f"{vm.name}\n".encode(), 0o644),
-        "/etc/toto/allowed_signers": (keys.allowed_signers.encode(), 0o644),
-        "/etc/toto/release.gpg": (keys.certificate, 0o644),
-    }
-    vm.run("mkdir -p /var/lib/toto && tar -x -f - -C / --no-same-owner", timeout=60, data=_tar(files), check=True)
+    script = enrol.install_script(keys, vm.name)
+    vm.run("exec sh", timeout=120, data=script.encode(), check=True, stop=log.stopped)
     return DebianTarget(vm.name, vm.ssh, keys, vm.limits, command=ACT)
-
-
-def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path, (content, mode) in files.items():
-            member = tarfile.TarInfo(path.lstrip("/"))
-            member.size, member.mode = len(content), mode
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def _already_there(vm: Machine, target: DebianTarget, release: ReleaseLike, suite: Suite, log: StageLog) -> None:
