@@ -68,6 +68,7 @@ def doctor(config: Config, arguments: argparse.Namespace) -> int:
 
 def _show(findings: list[Finding]) -> None:
     made = render.table("", "", "")
+    made.show_header = False
     marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]·[/]"}
     for finding in findings:
         text = escape(finding.found) + (f"\n[dim]{escape(finding.mend)}[/]" if finding.mend else "")
