@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from server.core.config import Config, explain, load
+from server.core.config import Config, load
 from server.core.errors import TotoError, Trouble
 from server.core.states import RunState
 
@@ -258,8 +258,6 @@ def _told(error: TotoError, arguments: argparse.Namespace) -> int:
         print(f"toto: {line}", file=sys.stderr)
     return error.exit_code
 
-
-__all__ = ["explain", "main", "parser"]
 
 if __name__ == "__main__":
     sys.exit(main())
