@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,11 +22,17 @@ TOP = Path(__file__).resolve().parents[2]
 TOTO = TOP / ".venv" / "bin" / "toto"
 TARGET = TOP / "script" / "target"
 READY_SECONDS = 120
+PR_SET_PDEATHSIG = 1
 
 
 def root_command() -> list[str]:
     """What a command that wants root begins with."""
     return [] if os.geteuid() == 0 else ["sudo"]
+
+
+def die_with_us() -> None:
+    """In a child: end when the demo does, however it ends, even between the child's start and the next line here."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def run(argv: Sequence[str], **more: object) -> subprocess.CompletedProcess[str]:
@@ -117,7 +125,8 @@ class Toto:
 
     def follow(self, push_id: str) -> None:
         """`toto follow`, shown as it goes on."""
-        subprocess.run(self.command("follow", push_id), stdin=subprocess.DEVNULL, check=False)
+        argv = self.command("follow", push_id)
+        subprocess.run(argv, stdin=subprocess.DEVNULL, check=False, preexec_fn=die_with_us)
 
     def states(self, push_id: str) -> dict[str, tuple[str, float]]:
         """Of each host of a push: how its run ended, and how long it took; `no-op` where there was none."""
