@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -83,6 +85,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: given.keep or run([*root_command(), "rm", "-rf", "--one-file-system", str(folder)]))
         toto = Toto(folder / "data", free_port(8686), "demo", secrets.token_urlsafe(9))
+        stack.callback(lambda: given.keep or os.geteuid() or subprocess.run(toto.forget(), check=False))
         stack.callback(lambda: given.keep or toto.stop())
         targets = Targets(folder, ("web", "db"))
         stack.callback(lambda: given.keep or targets.gone())
@@ -151,6 +154,8 @@ def kept(toto: Toto, targets: Targets, folder: Path) -> None:
             print(f"The page of {name}: http://127.0.0.1:{port}/")
     print(f"To push more: {folder / 'checkout'}")
     ends = [f"kill {toto.pid}", *(f"script/target gone {targets.folder(name)}" for name in targets.names)]
+    if os.geteuid() == 0:
+        ends.append(" ".join(toto.forget()))
     print("To end it: " + "; ".join(ends) + f"; rm -rf {folder}")
 
 

@@ -111,6 +111,11 @@ class Toto:
                 self.process.terminate()
                 self.process.wait(30)
 
+    def forget(self) -> list[str]:
+        """The command that takes the demo's repository out of the machine's git settings, where root entered it."""
+        path = str(self.data / "repos" / "example.git")
+        return ["git", "config", "--system", "--fixed-value", "--unset-all", "safe.directory", path]
+
     def add_repository(self, name: str) -> str:
         """`toto repo add`; returns the address to push to."""
         said = run(self.command("repo", "add", name)).stdout
