@@ -91,24 +91,28 @@ class Builder:
         """A folder in the data folder's `tmp`, gone after the block. What a killed build left is removed first."""
         tmp = self.folder(self.config.folder("tmp"))
         with contextlib.ExitStack() as held:
-            with _locked(
-                self.folder(self.config.folder("locks")) / "builds"
-            ):  # or another builder's sweep finds the folder before its lock is held
+            with _locked(self._lock("builds")):  # or another builder's sweep finds the folder before its lock is held
                 self.sweep()
                 path = Path(tempfile.mkdtemp(prefix=f"build-{prefix}-", dir=tmp))
                 self.give(path)
-                held.enter_context(_locked(path / ".lock"))
+                held.enter_context(_locked(self._lock(path.name)))
             try:
                 yield path
             finally:
                 self.remove(path)
+                self._lock(path.name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove the scratch folders whose build is gone: nobody holds their lock."""
         for path in self.config.folder("tmp").glob("build-*"):
-            with contextlib.suppress(OSError), (path / ".lock").open("a") as lock:
+            with contextlib.suppress(OSError), self._lock(path.name).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self.remove(path)
+                self._lock(path.name).unlink(missing_ok=True)
+
+    def _lock(self, name: str) -> Path:
+        """A lock's file; outside the folder that it is about, which a removal empties in any order."""
+        return self.folder(self.config.folder("locks")) / name
 
     def remove(self, path: Path) -> None:
         """Remove a tree, files of the namespace's other users included."""

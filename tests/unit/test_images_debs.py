@@ -109,7 +109,6 @@ def test_nothing_is_left_in_tmp_even_when_it_fails(found: Builder) -> None:
 def test_what_a_killed_build_left_goes_with_the_next_one(found: Builder) -> None:
     left = found.folder(found.config.folder("tmp", "build-image-x"))
     (left / "upper").mkdir()
-    (left / ".lock").touch()
     with found.scratch("other") as held:
         assert not left.exists()
         found.sweep()
